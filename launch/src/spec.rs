@@ -1,0 +1,223 @@
+//! The launch spec: everything an executor must know to run one member.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClusterId, ClusterToken, MemberId, PodGeneration, PodIndex, Sha256};
+
+/// What to run, and as whom. Travels as JSON in `TaskInfo.data`.
+///
+/// It carries no secrets: `TaskInfo` is shown to everyone who may read the
+/// master's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchSpec {
+    /// See [`crate::FORMAT`].
+    pub format: u32,
+    /// Which pod this is.
+    pub pod: PodIndex,
+    /// Which life of the pod; repeated in every report.
+    pub generation: PodGeneration,
+    /// The program to run.
+    pub etcd: EtcdProgram,
+    /// Whom the data directory must belong to.
+    pub identity: Identity,
+    /// How etcd comes to know its cluster when it has no data yet.
+    pub start: ClusterStart,
+    /// What is known of the volume's past.
+    pub history: DataHistory,
+    /// Members by name and peer URL, this one among them, in the order of
+    /// their pods; etcd's `initial-cluster`.
+    pub peers: Vec<Founder>,
+    /// URL scheme of both ports. The certificate directory goes with it.
+    pub scheme: Scheme,
+    /// Where certificates lie in the sandbox, with [`Scheme::Https`].
+    pub certificate_directory: Option<String>,
+    /// The address at which peers and clients reach this member: an IP
+    /// address or a name that resolves without help.
+    pub advertise_host: String,
+    /// Port for clients.
+    pub client_port: u16,
+    /// Port for peers.
+    pub peer_port: u16,
+    /// etcd's tunables.
+    pub tuning: Tuning,
+    /// How long etcd may take to stop after SIGTERM before SIGKILL,
+    /// in milliseconds.
+    pub stop_grace_ms: u64,
+    /// Keep the container and the volume, but do not run etcd.
+    pub paused: bool,
+}
+
+/// The etcd program in the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdProgram {
+    /// Directory below the sandbox that holds `etcd`, `etcdctl` and, where
+    /// the version has it, `etcdutl`; `.` when the fetcher put them at the top.
+    pub directory: String,
+    /// Expected checksum of each file by name. A file that is not listed is
+    /// not checked, and the scheduler lists all that it serves.
+    pub checksums: BTreeMap<String, Sha256>,
+}
+
+/// The one (cluster, member) that a data directory belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Identity {
+    /// The incarnation's token.
+    pub token: ClusterToken,
+    /// The cluster id that etcd must report.
+    pub cluster_id: ClusterId,
+    /// The member id that etcd must report.
+    pub member_id: MemberId,
+}
+
+/// etcd's `initial-cluster-state`, for a member without a WAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClusterStart {
+    /// A founder of a cluster that is still forming.
+    New,
+    /// A member that was added to a formed cluster.
+    Existing,
+}
+
+/// What the scheduler knows about the volume's past, which decides what an
+/// empty or foreign directory means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataHistory {
+    /// Whether etcd was ever reported started under this identity. If it was,
+    /// an empty directory is a lost member and must not be started.
+    pub was_started: bool,
+    /// Identities whose data may be set aside to make room: members that were
+    /// removed, founders of abandoned births.
+    pub superseded: Vec<SupersededIdentity>,
+}
+
+/// An identity that will never be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SupersededIdentity {
+    /// The cluster it belonged to.
+    pub cluster_id: ClusterId,
+    /// The member it was.
+    pub member_id: MemberId,
+}
+
+/// One entry of etcd's `initial-cluster`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Founder {
+    /// The member's name, which is its task's name.
+    pub name: String,
+    /// Its one peer URL.
+    pub peer_url: String,
+}
+
+/// URL scheme of etcd's ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scheme {
+    /// Plain text.
+    #[default]
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// etcd's tunables, in etcd's own units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// `heartbeat-interval`, milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// `election-timeout`, milliseconds.
+    pub election_timeout_ms: u64,
+    /// `snapshot-count`, entries.
+    pub snapshot_count: u64,
+    /// `quota-backend-bytes`.
+    pub quota_backend_bytes: u64,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> LaunchSpec {
+        LaunchSpec {
+            format: crate::FORMAT,
+            pod: PodIndex(1),
+            generation: PodGeneration(3),
+            etcd: EtcdProgram {
+                directory: ".".into(),
+                checksums: BTreeMap::new(),
+            },
+            identity: Identity {
+                token: ClusterToken("dcos-1".into()),
+                cluster_id: ClusterId(0xc1),
+                member_id: MemberId(0xb1),
+            },
+            start: ClusterStart::New,
+            history: DataHistory {
+                was_started: false,
+                superseded: vec![],
+            },
+            peers: vec![Founder {
+                name: "etcd-1-node".into(),
+                peer_url: "http://127.0.0.3:2380".into(),
+            }],
+            scheme: Scheme::Http,
+            certificate_directory: None,
+            advertise_host: "127.0.0.3".into(),
+            client_port: 2379,
+            peer_port: 2380,
+            tuning: Tuning {
+                heartbeat_interval_ms: 100,
+                election_timeout_ms: 1000,
+                snapshot_count: 100_000,
+                quota_backend_bytes: 2 << 30,
+            },
+            stop_grace_ms: 30_000,
+            paused: false,
+        }
+    }
+
+    /// A spec written by format 1 must be readable for as long as executors of
+    /// that release may run. This text is frozen: never edit it.
+    #[test]
+    fn format_1_stays_readable() {
+        let frozen = r#"{"format":1,"pod":1,"generation":3,"etcd":{"directory":".",
+            "checksums":{}},"identity":{"token":"dcos-1","cluster_id":"c1","member_id":"b1"},
+            "start":"New","history":{"was_started":false,"superseded":[]},
+            "peers":[{"name":"etcd-1-node","peer_url":"http://127.0.0.3:2380"}],
+            "scheme":"Http","certificate_directory":null,"advertise_host":"127.0.0.3",
+            "client_port":2379,"peer_port":2380,"tuning":{"heartbeat_interval_ms":100,
+            "election_timeout_ms":1000,"snapshot_count":100000,
+            "quota_backend_bytes":2147483648},"stop_grace_ms":30000,"paused":false}"#;
+        assert_eq!(
+            serde_json::from_str::<LaunchSpec>(frozen).unwrap(),
+            sample()
+        );
+    }
+
+    #[test]
+    fn round_trip() {
+        let json = serde_json::to_string(&sample()).unwrap();
+        assert_eq!(serde_json::from_str::<LaunchSpec>(&json).unwrap(), sample());
+    }
+
+    /// A newer writer may add fields; an older reader ignores them.
+    #[test]
+    fn unknown_fields_are_ignored() {
+        let mut value = serde_json::to_value(sample()).unwrap();
+        value["added_later"] = serde_json::json!({"x": 1});
+        assert_eq!(
+            serde_json::from_value::<LaunchSpec>(value).unwrap(),
+            sample()
+        );
+    }
+}
