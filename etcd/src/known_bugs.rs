@@ -1,0 +1,181 @@
+//! Bugs of etcd that can cost data, by version, for the warning that goes with
+//! every place where a version is chosen or shown.
+//!
+//! Sources: etcd's changelogs of 3.4 to 3.6, its post-mortem on 3.5 data
+//! inconsistency, and the issues named. Not listed: bugs that only stop etcd,
+//! and those of versions before 3.4.
+
+use std::fmt;
+
+use crate::EtcdVersion;
+
+/// One bug that can cost data, or show it to the wrong reader.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DataBug {
+    /// Where it is described: an issue of etcd's, or an advisory.
+    pub id: &'static str,
+    /// What happens, and when, in one sentence without a full stop.
+    pub text: &'static str,
+    /// Which versions have it.
+    pub affected: &'static [AffectedLine],
+}
+
+/// The affected stretch of one minor version.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AffectedLine {
+    /// The first version with the bug.
+    pub first: EtcdVersion,
+    /// The first version of the same minor without it.
+    pub fixed_in: EtcdVersion,
+}
+
+impl DataBug {
+    /// The first version of `version`'s minor that is free of this bug;
+    /// none when `version` does not have it.
+    pub fn fixed_in(&self, version: EtcdVersion) -> Option<EtcdVersion> {
+        self.affected
+            .iter()
+            .find(|line| line.first <= version && version < line.fixed_in)
+            .map(|line| line.fixed_in)
+    }
+}
+
+impl fmt::Display for DataBug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} (fixed in ", self.id, self.text)?;
+        for (position, line) in self.affected.iter().enumerate() {
+            let comma = if position == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", line.fixed_in)?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// The bugs that `version` has, in the order of [`DATA_BUGS`].
+pub fn known_data_bugs(version: EtcdVersion) -> Vec<&'static DataBug> {
+    DATA_BUGS
+        .iter()
+        .filter(|bug| bug.fixed_in(version).is_some())
+        .collect()
+}
+
+/// Versions `3.minor.first` up to, but without, `3.minor.fixed_in`.
+const fn line(minor: u16, first: u16, fixed_in: u16) -> AffectedLine {
+    AffectedLine {
+        first: EtcdVersion::new(3, minor, first),
+        fixed_in: EtcdVersion::new(3, minor, fixed_in),
+    }
+}
+
+/// Every bug known to this table, roughly from worst to mildest.
+pub const DATA_BUGS: &[DataBug] = &[
+    DataBug {
+        id: "etcd#13766",
+        text: "a member that crashes under load can come back with other data than \
+               its peers and serve it",
+        affected: &[line(5, 0, 3)],
+    },
+    DataBug {
+        id: "etcd#14370",
+        text: "a cluster of one member can lose acknowledged writes in a crash",
+        affected: &[line(4, 0, 21), line(5, 0, 5)],
+    },
+    DataBug {
+        id: "etcd#20653",
+        text: "a member that receives a snapshot while it is defragmented can end \
+               with corrupt data",
+        affected: &[line(4, 0, 38), line(5, 0, 23), line(6, 0, 5)],
+    },
+    DataBug {
+        id: "etcd#14685",
+        text: "a crash during defragmentation can leave a member with other \
+               revisions than its peers",
+        affected: &[line(5, 0, 6)],
+    },
+    DataBug {
+        id: "etcd#17780",
+        text: "a crash during compaction can make revisions go backwards",
+        affected: &[line(4, 0, 32), line(5, 0, 14)],
+    },
+    DataBug {
+        id: "etcd#18799",
+        text: "a transaction that fails midway can be applied in part",
+        affected: &[line(5, 0, 17)],
+    },
+    DataBug {
+        id: "etcd#18475",
+        text: "compaction at the revision of a deletion can drop the deletion's \
+               record, so that members disagree and watchers miss it",
+        affected: &[line(4, 0, 34), line(5, 0, 16)],
+    },
+    DataBug {
+        id: "etcd#14571",
+        text: "a member that caught up by snapshot can judge users by an old state \
+               of the accounts, so that members disagree",
+        affected: &[line(4, 0, 22), line(5, 0, 6)],
+    },
+    DataBug {
+        id: "etcd#20418",
+        text: "reads that should be linearizable can be stale after a process was \
+               paused or the leader changed",
+        affected: &[line(4, 20, 42), line(5, 0, 28), line(6, 0, 9)],
+    },
+    DataBug {
+        id: "etcd#20616",
+        text: "a lease can be reported as renewed although it is gone",
+        affected: &[line(4, 0, 38), line(5, 0, 23), line(6, 0, 5)],
+    },
+    DataBug {
+        id: "etcd#19557",
+        text: "promoted learners are stored as learners; after an upgrade to 3.6 \
+               they may be learners again and the cluster may not start",
+        affected: &[line(5, 1, 24)],
+    },
+    DataBug {
+        id: "etcd#20995",
+        text: "removed members stay in the store and can come back after an \
+               upgrade to 3.6",
+        affected: &[line(5, 0, 26)],
+    },
+    DataBug {
+        id: "etcd#20339",
+        text: "starting with force-new-cluster can leave old members or learners \
+               in the new cluster",
+        affected: &[line(5, 0, 25), line(6, 0, 6)],
+    },
+    DataBug {
+        id: "etcd#21694",
+        text: "updating the peer urls of a learner gives it a vote before it has \
+               caught up",
+        affected: &[line(5, 0, 31), line(6, 0, 12)],
+    },
+    DataBug {
+        id: "etcd#15548",
+        text: "a restore at the same addresses can raise a false alarm of \
+               corruption",
+        affected: &[line(4, 0, 28), line(5, 0, 10)],
+    },
+    DataBug {
+        id: "CVE-2026-33413",
+        text: "with authentication on, several calls (member list and alarms \
+               among them) answer without it",
+        affected: &[line(4, 0, 42), line(5, 0, 28), line(6, 0, 9)],
+    },
+    DataBug {
+        id: "CVE-2026-33343",
+        text: "with authentication on, nested transactions get round the checks \
+               of roles",
+        affected: &[line(4, 0, 42), line(5, 0, 28), line(6, 0, 9)],
+    },
+    DataBug {
+        id: "GHSA-3wh4-j44w-pg92",
+        text: "revoked client certificates are accepted when \
+               listen-client-http-urls is set",
+        affected: &[line(5, 0, 32), line(6, 0, 13)],
+    },
+    DataBug {
+        id: "GHSA-xg4h-6gfc-h4m8",
+        text: "a user who may read one key can watch every key that sorts after it",
+        affected: &[line(5, 0, 33), line(6, 0, 14)],
+    },
+];

@@ -1,0 +1,28 @@
+//! One etcd member and one etcd cluster, seen from outside: through etcd's
+//! API and through a member's data directory.
+//!
+//! * [`identity`]: who the members of a new cluster will be, before any starts.
+//! * [`member`]: a client for exactly one member, every call bounded in time.
+//! * [`version`] and [`known_bugs`]: what a version can do, which of its bugs
+//!   can cost data.
+//! * [`data_dir`] and [`wal`]: what lies in a data directory, read without
+//!   etcd and without changing a byte.
+//!
+//! This crate decides nothing: it reports and it does what it is told. Ids
+//! are etcd's plain 64-bit numbers; [`format_id`] writes them as etcdctl does.
+
+pub mod data_dir;
+mod error;
+pub mod identity;
+pub mod known_bugs;
+pub mod member;
+pub mod version;
+pub mod wal;
+
+pub use data_dir::DataDir;
+pub use error::EtcdError;
+pub use identity::{BirthIdentity, format_id, parse_id, static_birth};
+pub use known_bugs::{DataBug, known_data_bugs};
+pub use member::{CallLimits, Member, MemberClient, MemberStatus, TlsFiles};
+pub use version::EtcdVersion;
+pub use wal::{WalIdentity, wal_identity};
