@@ -1,0 +1,252 @@
+//! The options themselves, section by section.
+//!
+//! The documentation of a field is also its text in `docs/options.md`: it says
+//! what the option means, its unit, and why the default is what it is.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::{Kind, section};
+use crate::text_rules as text;
+use crate::{
+    DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus, Millis, Placement,
+    Port, Seconds, ServiceName, Strategy,
+};
+
+/// Everything that an operator may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The service as Mesos and DC/OS see it.
+    pub service: ServiceOptions,
+    /// The etcd members and what each gets from its agent.
+    pub node: NodeOptions,
+    /// How etcd itself runs.
+    pub etcd: EtcdOptions,
+    /// How the scheduler process runs.
+    pub scheduler: SchedulerOptions,
+}
+
+/// Any port.
+const PORT: Kind = Kind::Whole {
+    unit: "",
+    min: 1,
+    max: u16::MAX as u64,
+};
+/// A share of a machine: from what Mesos still offers to more than any agent has.
+const CPUS: Kind = Kind::Cpus {
+    min: MilliCpus(100),
+    max: MilliCpus(1_024_000),
+};
+/// As [`CPUS`], for the executor, which needs little. Mesos offers no less than
+/// 0.01 cpus.
+const EXECUTOR_CPUS: Kind = Kind::Cpus {
+    min: MilliCpus(10),
+    max: MilliCpus(16_000),
+};
+
+/// An amount of memory or disk: from `min` to 16 TiB, more than any agent has, so
+/// that a slip of the keyboard is caught and sums cannot overflow.
+const fn megabytes(min: u64) -> Kind {
+    Kind::Whole {
+        unit: "MB",
+        min,
+        max: 16 * 1024 * 1024,
+    }
+}
+
+section! {
+    /// The service as Mesos and DC/OS see it.
+    pub struct ServiceOptions in service {
+        /// The name of the service: the Mesos framework, the DC/OS service and a
+        /// part of every DNS name. It cannot be changed later.
+        name: ServiceName = ServiceName::etcd(), Kind::Text(text::SERVICE_NAME);
+
+        /// The user on the agents under whom etcd runs. It must exist there, and it
+        /// cannot be changed later: the data on the volumes belongs to it.
+        user: String = "root".to_owned(), Kind::Text(text::USER);
+
+        /// The DC/OS service account. Empty for none. When given, it is also the
+        /// default of `service.principal`.
+        service_account: String = String::new(), Kind::Text(text::ONE_LINE);
+
+        /// Where DC/OS keeps the secret of the service account (its path in the
+        /// secret store, never the secret itself). Empty for none.
+        service_account_secret: String = String::new(), Kind::Text(text::ONE_LINE);
+
+        /// The Mesos role that the service's reservations belong to. Empty for
+        /// the SDK's `<service name, '/' as '__'>-role`.
+        role: Option<String> = None, Kind::OptionalText(text::ROLE);
+
+        /// The Mesos principal of the service. Empty for the service account if
+        /// there is one, else `<service name>-principal`.
+        principal: Option<String> = None, Kind::OptionalText(text::ONE_LINE);
+
+        /// Whether members get addresses of their own on a virtual network instead
+        /// of using the agents' ports. Not built yet: only `false` is taken.
+        virtual_network_enabled: bool = false, Kind::Switch;
+
+        /// The virtual network, where one is used.
+        virtual_network_name: String = "dcos".to_owned(), Kind::Text(text::NETWORK_NAME);
+
+        /// Labels for the virtual network's plugin, as `k0:v0,k1:v1`.
+        virtual_network_plugin_labels: String = String::new(), Kind::Text(text::LABELS);
+
+        /// How much the scheduler logs. `FATAL` is the same as `ERROR` and `ALL` the
+        /// same as `TRACE`: the words are the original package's.
+        log_level: LogLevel = LogLevel::Info, Kind::Word(LogLevel::WORDS);
+
+        /// Whether the first members start together (`parallel`) or the cluster
+        /// grows member by member (`serial`).
+        deploy_strategy: Strategy = Strategy::Parallel, Kind::Word(Strategy::WORDS);
+
+        /// How a change is rolled out. Whatever is asked, members are restarted one
+        /// at a time and only while the others keep quorum.
+        update_strategy: Strategy = Strategy::Serial, Kind::Word(Strategy::WORDS);
+    }
+}
+
+section! {
+    /// The etcd members and what each gets from its agent.
+    pub struct NodeOptions in node {
+        /// How many etcd members the cluster has. Even counts are refused: they
+        /// survive no more failures than the odd count below.
+        count: MemberCount = MemberCount::THREE, Kind::OneOf(MemberCount::ALLOWED);
+
+        /// Which agents may hold a member, as a Marathon constraint in JSON text.
+        /// Used when a member is placed; running members stay where they are.
+        placement_constraint: Placement = Placement::UniqueHostname,
+            Kind::Text(text::PLACEMENT);
+
+        /// Processor share of each member, in cpus.
+        cpus: MilliCpus = MilliCpus(1_000), CPUS;
+
+        /// Memory of each member in MB (2^20 bytes). TODO
+        mem: Megabytes = Megabytes(1_024), megabytes(128);
+
+        /// Size of each member's volume in MB (2^20 bytes). TODO
+        disk: Megabytes = Megabytes(5_120), megabytes(512);
+
+        /// Where the volume lies: on the agent's shared disk (`ROOT`) or on a whole
+        /// disk of its own (`MOUNT`). `MOUNT` is not built yet and is refused.
+        disk_type: DiskType = DiskType::Root, Kind::Word(DiskType::WORDS);
+    }
+}
+
+section! {
+    /// How etcd itself runs.
+    pub struct EtcdOptions in etcd {
+        /// The port on which members serve clients. Also the port of the VIP.
+        client_port: Port = Port(2379), PORT;
+
+        /// The port on which members talk to each other.
+        peer_port: Port = Port(2380), PORT;
+
+        /// Whether clients and members speak TLS. Not built yet: only `false` is
+        /// taken.
+        tls_enabled: bool = false, Kind::Switch;
+
+        /// Whether etcd makes its own certificates, without an authority. Not built
+        /// yet: only `false` is taken.
+        use_auto_tls: bool = false, Kind::Switch;
+
+        /// What the cluster token begins with. A random part is added for each
+        /// incarnation of the cluster, so that members of two clusters with the
+        /// same token can never meet.
+        initial_cluster_token: String = "dcos".to_owned(), Kind::Text(text::TOKEN_PREFIX);
+
+        /// How often the leader tells the members that it lives, in milliseconds.
+        heartbeat_interval: Millis = Millis(100),
+            Kind::Whole { unit: "milliseconds", min: 10, max: 10_000 };
+
+        /// How long members wait for the leader before they elect another, in
+        /// milliseconds. At least five heartbeats, at most 50 seconds: etcd does not
+        /// start otherwise.
+        election_timeout: Millis = Millis(1_000),
+            Kind::Whole { unit: "milliseconds", min: 50, max: 50_000 };
+
+        /// After how many writes etcd takes a snapshot of its state and drops the
+        /// log before it. etcd keeps this many log entries in memory.
+        snapshot_count: u64 = 100_000, Kind::Whole { unit: "", min: 100, max: 10_000_000 };
+
+        /// The most that the database may hold, in MB (2^20 bytes). At the quota,
+        /// etcd refuses writes until space is made. etcd advises at most 8192.
+        quota: Megabytes = Megabytes(2_048),
+            Kind::Whole { unit: "MB", min: 16, max: 102_400 };
+
+        /// How long etcd may take to stop after SIGTERM before it is killed, in
+        /// seconds. It hands the lead over and closes its files in well under one.
+        kill_grace_seconds: Seconds = Seconds(30),
+            Kind::Whole { unit: "seconds", min: 1, max: 600 };
+    }
+}
+
+section! {
+    /// How the scheduler process runs.
+    pub struct SchedulerOptions in scheduler {
+        /// The Mesos masters, as a list or as one text with commas, each `host:port`.
+        /// One is enough while it answers: it names the leader. There is no default.
+        masters: Vec<String> = Vec::new(), Kind::List(text::MASTER);
+
+        /// The address and port of the scheduler's API. The default is open to this
+        /// machine only: whoever reaches the API can destroy the data.
+        listen: SocketAddr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080),
+            Kind::Text(text::LISTEN);
+
+        /// The URL under which agents reach the API, to fetch the executor and etcd.
+        /// Empty for `http://` and the address of `scheduler.listen`.
+        advertise_url: Option<String> = None, Kind::OptionalText(text::URL);
+
+        /// The directory of the scheduler's store. Whoever loses it loses the record
+        /// of the cluster, though not the data.
+        state_dir: PathBuf = PathBuf::from("/var/lib/etcd-scheduler"),
+            Kind::Text(text::PATH);
+
+        /// A file with the bearer tokens that the API takes. Empty leaves the API open
+        /// to whoever reaches it, and the log says so.
+        token_file: Option<PathBuf> = None, Kind::OptionalText(text::PATH);
+
+        /// The executor binary that the scheduler serves to agents. Empty for the
+        /// file `etcd-executor` beside the scheduler's own binary.
+        executor: Option<PathBuf> = None, Kind::OptionalText(text::PATH);
+
+        /// Where agents fetch the executor instead, if not from the scheduler. Needs
+        /// `scheduler.executor_sha256`.
+        executor_uri: Option<String> = None, Kind::OptionalText(text::URL);
+
+        /// The SHA-256 sum of what `scheduler.executor_uri` names.
+        executor_sha256: Option<String> = None, Kind::OptionalText(text::SHA256);
+
+        /// The directory with the binaries `etcd`, `etcdctl` and, where the version
+        /// has it, `etcdutl` that the scheduler serves to agents. Either this or
+        /// `scheduler.etcd_uri` must be given.
+        etcd_dir: Option<PathBuf> = None, Kind::OptionalText(text::PATH);
+
+        /// Where agents fetch an etcd release archive instead, if not from the
+        /// scheduler. Needs `scheduler.etcd_sha256`.
+        etcd_uri: Option<String> = None, Kind::OptionalText(text::URL);
+
+        /// The SHA-256 sum of what `scheduler.etcd_uri` names.
+        etcd_sha256: Option<String> = None, Kind::OptionalText(text::SHA256);
+
+        /// How log lines look: `text` for people, `json` for machines.
+        log_format: LogFormat = LogFormat::Text, Kind::Word(LogFormat::WORDS);
+
+        /// For how long Mesos keeps the members running while no scheduler is there,
+        /// in seconds. After that Mesos kills them. The default is the SDK's 14 days.
+        framework_failover_timeout: Seconds = Seconds(1_209_600),
+            Kind::Whole { unit: "seconds", min: 60, max: 31_536_000 };
+
+        /// Processor share of each executor, in cpus, beside its member's.
+        executor_cpus: MilliCpus = MilliCpus(100), EXECUTOR_CPUS;
+
+        /// Memory of each executor in MB, beside its member's.
+        executor_mem: Megabytes = Megabytes(32), megabytes(32);
+
+        /// Sandbox space of each executor in MB: binaries and logs, beside the
+        /// member's volume.
+        executor_disk: Megabytes = Megabytes(256), megabytes(128);
+    }
+}
