@@ -1,1 +1,52 @@
-//! Filled in below.
+//! Every decision about the cluster, pure.
+//!
+//! One value, the [`Model`], holds what is wanted, recorded, observed and in
+//! flight. An [`Event`] changes it ([`Model::apply`]); [`plan`] looks at it and
+//! answers with a [`Decision`]: the record to store first, the effects to issue
+//! then, and for whatever does not go on, the reason. Nothing here reads a
+//! clock, draws a random number, touches a file or logs; the shell in
+//! `scheduler` does, and so does the simulated world in this crate's tests.
+//!
+//! Where to look:
+//!
+//! | question | file |
+//! |---|---|
+//! | in which order are things looked at? | `plan.rs` |
+//! | when is a member relaunched, and when is it lost? | `recovery.rs` |
+//! | how is a cluster born, and how is a birth given up? | `birth.rs` |
+//! | how does a formed cluster change its members? | `membership.rs` |
+//! | may this voter stop now? | `quorum.rs` |
+//! | which agent gets which pod? | `placing.rs` |
+//! | what is done with offers? | `offers.rs` |
+//! | what do operators see as plans? | `plans.rs` |
+
+#![forbid(unsafe_code)]
+
+mod birth;
+pub mod decision;
+pub mod effect;
+pub mod event;
+mod membership;
+pub mod model;
+pub mod observed;
+pub mod offer;
+mod offers;
+mod placing;
+mod plan;
+pub mod plans;
+pub mod quorum;
+pub mod record;
+mod recovery;
+pub mod target;
+pub mod time;
+pub mod waiting;
+
+pub use decision::Decision;
+pub use effect::{Effect, EffectId, Outcome};
+pub use event::Event;
+pub use model::Model;
+pub use plan::plan;
+pub use record::Record;
+pub use target::Target;
+pub use time::{Timestamp, Turn};
+pub use waiting::WaitingReason;

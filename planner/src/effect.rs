@@ -1,0 +1,239 @@
+//! Effects: what the shell is to do. Small, typed, printable attempts; each
+//! result comes back as an event, and there is no retry inside.
+
+use std::fmt;
+use std::time::Duration;
+
+use etcd_launch::{LaunchSpec, MemberId, PodGeneration, PodIndex};
+
+use crate::offer::{AgentId, ExecutorId, OfferId, TaskId};
+use crate::record::Placement;
+use crate::time::Timestamp;
+
+/// Names one issued effect; its result carries the same number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EffectId(pub u64);
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// ACCEPT an offer with operations for one pod.
+    Accept {
+        /// For which pod.
+        pod: PodIndex,
+        /// For which life of it.
+        generation: PodGeneration,
+        /// The offer; it is gone from the model once this is issued.
+        offer_id: OfferId,
+        /// Whose offer it is.
+        agent_id: AgentId,
+        /// In this order.
+        operations: Vec<Operation>,
+    },
+    /// DECLINE offers.
+    Decline {
+        /// Which.
+        offers: Vec<OfferId>,
+        /// For how long the same resources are not to be offered again.
+        refuse: Duration,
+    },
+    /// SUPPRESS: no more offers.
+    Suppress,
+    /// REVIVE: offers again, and forget the filters of declined ones.
+    Revive,
+    /// RECONCILE the named tasks.
+    Reconcile {
+        /// Which.
+        tasks: Vec<(TaskId, AgentId)>,
+    },
+    /// RECONCILE whatever the master knows of us.
+    ReconcileAll,
+    /// KILL a task.
+    Kill {
+        /// The pod, unless the task is a stray.
+        pod: Option<PodIndex>,
+        /// Which task.
+        task_id: TaskId,
+        /// On which agent.
+        agent_id: AgentId,
+    },
+    /// Add a learner to the cluster.
+    AddLearner {
+        /// For which pod.
+        pod: PodIndex,
+        /// Its peer URL.
+        peer_url: String,
+    },
+    /// Make a learner a voter.
+    Promote {
+        /// Which pod.
+        pod: PodIndex,
+        /// Its member id.
+        member_id: MemberId,
+    },
+    /// Remove a member from the cluster.
+    RemoveMember {
+        /// Whose it was.
+        pod: PodIndex,
+        /// Its member id.
+        member_id: MemberId,
+    },
+    /// Ask the leader to hand over.
+    MoveLeader {
+        /// From which pod.
+        from: PodIndex,
+        /// To which member.
+        to: MemberId,
+    },
+}
+
+/// One operation of an ACCEPT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// RESERVE the placement's resources with its labels.
+    Reserve(Placement),
+    /// CREATE the placement's volume.
+    CreateVolume(Placement),
+    /// LAUNCH the pod's task on the placement.
+    Launch(Box<LaunchOrder>),
+}
+
+/// All that a LAUNCH needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchOrder {
+    /// The task's id.
+    pub task_id: TaskId,
+    /// Its executor's id.
+    pub executor_id: ExecutorId,
+    /// Where.
+    pub placement: Placement,
+    /// What the executor is told.
+    pub spec: LaunchSpec,
+}
+
+impl Effect {
+    /// Whether a result comes back and the planner must not ask for the same
+    /// again until it has. The others are fire and forget: if they are lost,
+    /// the next round sees it.
+    pub fn awaits_result(&self) -> bool {
+        match self {
+            Effect::Accept { .. }
+            | Effect::Kill { .. }
+            | Effect::AddLearner { .. }
+            | Effect::Promote { .. }
+            | Effect::RemoveMember { .. }
+            | Effect::MoveLeader { .. } => true,
+            Effect::Decline { .. }
+            | Effect::Suppress
+            | Effect::Revive
+            | Effect::Reconcile { .. }
+            | Effect::ReconcileAll => false,
+        }
+    }
+
+    /// A short fixed name, for failpoints, metrics and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Effect::Accept { operations, .. } => {
+                let launches = operations
+                    .iter()
+                    .any(|operation| matches!(operation, Operation::Launch(_)));
+                let reserves = operations
+                    .iter()
+                    .any(|operation| matches!(operation, Operation::Reserve(_)));
+                match (reserves, launches) {
+                    (true, true) => "reserve-and-launch",
+                    (true, false) => "reserve",
+                    _ => "launch",
+                }
+            }
+            Effect::Decline { .. } => "decline",
+            Effect::Suppress => "suppress",
+            Effect::Revive => "revive",
+            Effect::Reconcile { .. } => "reconcile",
+            Effect::ReconcileAll => "reconcile-all",
+            Effect::Kill { .. } => "kill",
+            Effect::AddLearner { .. } => "add-learner",
+            Effect::Promote { .. } => "promote",
+            Effect::RemoveMember { .. } => "remove-member",
+            Effect::MoveLeader { .. } => "move-leader",
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Effect::Accept {
+                pod,
+                agent_id,
+                operations,
+                ..
+            } => {
+                write!(f, "accept {agent_id} for {pod}:")?;
+                for (place, operation) in operations.iter().enumerate() {
+                    write!(f, "{} {operation}", if place == 0 { "" } else { "," })?;
+                }
+                Ok(())
+            }
+            Effect::Decline { offers, refuse } => {
+                write!(f, "decline {} for {} s", offers.len(), refuse.as_secs_f64())
+            }
+            Effect::Suppress => f.write_str("suppress offers"),
+            Effect::Revive => f.write_str("revive offers"),
+            Effect::Reconcile { tasks } => write!(f, "reconcile {} tasks", tasks.len()),
+            Effect::ReconcileAll => f.write_str("reconcile all tasks"),
+            Effect::Kill { pod: Some(pod), .. } => write!(f, "kill {pod}"),
+            Effect::Kill {
+                pod: None, task_id, ..
+            } => write!(f, "kill stray {task_id}"),
+            Effect::AddLearner { pod, peer_url } => {
+                write!(f, "add {pod} as learner at {peer_url}")
+            }
+            Effect::Promote { pod, member_id } => {
+                write!(f, "promote {pod} ({member_id})")
+            }
+            Effect::RemoveMember { pod, member_id } => {
+                write!(f, "remove {pod} ({member_id})")
+            }
+            Effect::MoveLeader { from, to } => {
+                write!(f, "move leader from {from} to {to}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Operation::Reserve(_) => f.write_str("reserve"),
+            Operation::CreateVolume(_) => f.write_str("create volume"),
+            Operation::Launch(order) => match order.spec.start {
+                etcd_launch::ClusterStart::New => f.write_str("launch as new"),
+                etcd_launch::ClusterStart::Existing => f.write_str("launch as existing"),
+            },
+        }
+    }
+}
+
+/// An issued effect that has not been answered.
+#[derive(Clone, Debug)]
+pub struct InFlight {
+    /// The effect.
+    pub effect: Effect,
+    /// When it was issued.
+    pub since: Timestamp,
+}
+
+/// What came of an effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Mesos or etcd accepted it. For Mesos that says that the master has the
+    /// call, not that it has been carried out.
+    Done,
+    /// It was refused, or nobody knows whether it arrived.
+    Failed {
+        /// What was said.
+        why: String,
+    },
+}

@@ -1,0 +1,75 @@
+//! Events: everything that can change the model, in one closed list.
+
+use etcd_launch::{PodIndex, Report};
+
+use crate::effect::{EffectId, Outcome};
+use crate::observed::{Probe, TaskEnd, TaskState};
+use crate::offer::{AgentId, FrameworkId, Offer, OfferId, TaskId};
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A subscription began.
+    Subscribed {
+        /// Its number.
+        epoch: u64,
+        /// Who we are to Mesos.
+        framework_id: FrameworkId,
+    },
+    /// The subscription ended, or could not be made.
+    Disconnected {
+        /// Why.
+        why: String,
+    },
+    /// Offers came.
+    Offers(Vec<Offer>),
+    /// An offer is void.
+    OfferRescinded(OfferId),
+    /// A task has a new status, or an old one was repeated.
+    TaskStatus(TaskStatus),
+    /// A member's etcd was asked how it is.
+    Probed {
+        /// Which pod's.
+        pod: PodIndex,
+        /// The answer.
+        probe: Probe,
+    },
+    /// An effect was carried out, or not.
+    EffectDone {
+        /// Which.
+        id: EffectId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// An operator wants a pod restarted in place.
+    RestartAsked {
+        /// Which.
+        pod: PodIndex,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// A status of a task, translated from Mesos.
+#[derive(Clone, Debug)]
+pub struct TaskStatus {
+    /// Which task.
+    pub task_id: TaskId,
+    /// On which agent, if the status says.
+    pub agent_id: Option<AgentId>,
+    /// Alive or over.
+    pub verdict: TaskVerdict,
+    /// Mesos' state, reason and message, in one sentence for the operator.
+    pub words: String,
+    /// The executor's report, if the status carried one that we can read.
+    pub report: Option<Report>,
+}
+
+/// Alive or over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskVerdict {
+    /// In this state.
+    Alive(TaskState),
+    /// In this way.
+    Over(TaskEnd),
+}

@@ -1,0 +1,340 @@
+//! The model: wanted, recorded, observed, in flight. One event changes it.
+
+use std::collections::BTreeMap;
+
+use etcd_launch::{Phase, PodIndex, Refusal};
+
+use crate::decision::Decision;
+use crate::effect::{Effect, EffectId, InFlight, Outcome};
+use crate::event::{Event, TaskStatus, TaskVerdict};
+use crate::observed::{
+    MesosLink, Observed, OfferStream, Session, TaskEnd, TaskSeen, TaskState,
+};
+use crate::offer::TaskId;
+use crate::record::{EndKind, Launch, LaunchEnd, PlacementStage, Record, TargetId};
+use crate::target::Target;
+use crate::time::Timestamp;
+
+/// Everything that decisions are made from. Owned by the event loop alone.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What is wanted.
+    pub target: Target,
+    /// The id under which the target is stored.
+    pub target_id: TargetId,
+    /// What survives a crash.
+    pub record: Record,
+    /// What was last seen.
+    pub observed: Observed,
+    /// Issued, and not answered yet.
+    pub in_flight: BTreeMap<EffectId, InFlight>,
+    /// Number of the next effect.
+    next_effect: EffectId,
+}
+
+impl Model {
+    /// The model of a scheduler that has just started: it knows its record and
+    /// nothing else.
+    pub fn new(target_id: TargetId, target: Target, record: Record) -> Self {
+        Model {
+            target,
+            target_id,
+            record,
+            observed: Observed::default(),
+            in_flight: BTreeMap::new(),
+            next_effect: EffectId(1),
+        }
+    }
+
+    /// The present subscription.
+    pub fn session(&self) -> Option<&Session> {
+        match &self.observed.mesos {
+            MesosLink::Connected(session) => Some(session),
+            MesosLink::Disconnected { .. } => None,
+        }
+    }
+
+    /// What is known of a pod's task from the present subscription.
+    pub fn task(&self, pod: PodIndex) -> Option<&TaskSeen> {
+        let seen = self.observed.tasks.get(&pod)?;
+        (seen.epoch == self.session()?.epoch).then_some(seen)
+    }
+
+    /// Whether an effect that fits is still unanswered.
+    pub fn is_in_flight(&self, fits: impl Fn(&Effect) -> bool) -> bool {
+        self.in_flight
+            .values()
+            .any(|in_flight| fits(&in_flight.effect))
+    }
+
+    /// Takes in one event. May change the record, which the loop then stores
+    /// before it acknowledges the event or acts on it.
+    pub fn apply(&mut self, event: Event, now: Timestamp) {
+        match event {
+            Event::Subscribed {
+                epoch,
+                framework_id,
+            } => {
+                self.record.framework_id = Some(framework_id);
+                // Offers of an earlier subscription are void; a failed-over
+                // master never heard of them.
+                self.observed.offers.clear();
+                self.observed.stray_tasks.clear();
+                self.observed.mesos = MesosLink::Connected(Session {
+                    epoch,
+                    since: now,
+                    reconciled: None,
+                    reconciled_implicitly: None,
+                    offers: OfferStream::Flowing { since: now },
+                });
+            }
+            Event::Disconnected { why } => {
+                self.observed.offers.clear();
+                self.observed.mesos = MesosLink::Disconnected { why };
+            }
+            Event::Offers(offers) => {
+                self.observed
+                    .offers
+                    .extend(offers.into_iter().map(|offer| (offer.id.clone(), offer)));
+            }
+            Event::OfferRescinded(id) => {
+                self.observed.offers.remove(&id);
+            }
+            Event::TaskStatus(status) => self.apply_status(status, now),
+            Event::Probed { pod, probe } => {
+                self.observed.probes.insert(pod, probe);
+            }
+            Event::EffectDone { id, outcome } => self.apply_outcome(id, outcome, now),
+            Event::RestartAsked { pod } => {
+                if let Some(pod) = self.record.pods.get_mut(&pod) {
+                    pod.restart_asked = true;
+                }
+            }
+            Event::Tick => {}
+        }
+    }
+
+    fn apply_status(&mut self, status: TaskStatus, now: Timestamp) {
+        let Some(pod) = self.pod_of_live_launch(&status.task_id) else {
+            self.note_stray(status);
+            return;
+        };
+        match status.verdict {
+            TaskVerdict::Alive(state) => self.note_alive(pod, state, status, now),
+            TaskVerdict::Over(end) => self.note_over(pod, end, &status, now),
+        }
+    }
+
+    /// The pod whose newest launch this is, unless that launch has ended.
+    fn pod_of_live_launch(&self, task_id: &TaskId) -> Option<PodIndex> {
+        self.record.pods.iter().find_map(|(index, pod)| {
+            let launch = pod.launch.as_ref()?;
+            (launch.task_id == *task_id && launch.end.is_none()).then_some(*index)
+        })
+    }
+
+    /// A task that no record wants. Should it live, it holds resources and
+    /// perhaps a volume, so it is killed.
+    fn note_stray(&mut self, status: TaskStatus) {
+        match (status.verdict, status.agent_id) {
+            (TaskVerdict::Alive(TaskState::Unreachable | TaskState::Unknown), _)
+            | (TaskVerdict::Over(_), _) => {
+                self.observed.stray_tasks.remove(&status.task_id);
+            }
+            (TaskVerdict::Alive(_), Some(agent_id)) => {
+                self.observed.stray_tasks.insert(status.task_id, agent_id);
+            }
+            (TaskVerdict::Alive(_), None) => {}
+        }
+    }
+
+    fn note_alive(
+        &mut self,
+        index: PodIndex,
+        state: TaskState,
+        status: TaskStatus,
+        now: Timestamp,
+    ) {
+        let epoch = self.session().map_or(0, |session| session.epoch);
+        let Some(pod) = self.record.pods.get_mut(&index) else {
+            return;
+        };
+        if let Some(placement) = &mut pod.placement {
+            // A task runs on it, so Mesos has granted it.
+            if matches!(state, TaskState::Starting | TaskState::Running) {
+                placement.stage = PlacementStage::Confirmed;
+            }
+        }
+        let before = self.observed.tasks.remove(&index);
+        let report = status
+            .report
+            .filter(|report| report.pod == index && report.generation == pod.generation)
+            // Mesos repeats statuses without the executor's data.
+            .or_else(|| before.as_ref().and_then(|seen| seen.report.clone()));
+        let phase = report.as_ref().map(|report| &report.phase);
+        if let (
+            Some(Phase::EtcdStarted | Phase::Answering { .. } | Phase::Crashed { .. }),
+            Some(enrolled),
+        ) = (phase, pod.membership.enrolled_mut())
+        {
+            enrolled.started = true;
+        }
+        let answering = matches!(phase, Some(Phase::Answering { .. }));
+        let answering_since = answering
+            .then(|| before.and_then(|seen| seen.answering_since).unwrap_or(now));
+        self.observed.tasks.insert(
+            index,
+            TaskSeen {
+                task_id: status.task_id,
+                epoch,
+                state,
+                at: now,
+                words: status.words,
+                report,
+                answering_since,
+            },
+        );
+    }
+
+    fn note_over(
+        &mut self,
+        index: PodIndex,
+        end: TaskEnd,
+        status: &TaskStatus,
+        now: Timestamp,
+    ) {
+        self.observed.tasks.remove(&index);
+        // What etcd said before it ended says nothing about now.
+        self.observed.probes.remove(&index);
+        let Some(pod) = self.record.pods.get_mut(&index) else {
+            return;
+        };
+        let generation = pod.generation;
+        let Some(launch) = pod.launch.as_mut() else {
+            return;
+        };
+        let refusal = status
+            .report
+            .as_ref()
+            .and_then(|report| match &report.phase {
+                Phase::Refused(refusal) if report.generation == generation => {
+                    Some(refusal)
+                }
+                _ => None,
+            });
+        let kind = end_kind(end, launch, refusal);
+        launch.end = Some(LaunchEnd {
+            at: now,
+            kind,
+            why: status.words.clone(),
+        });
+        match kind {
+            EndKind::Failed => {
+                let wait = crate::recovery::back_off(pod.failures.in_a_row);
+                pod.failures.in_a_row += 1;
+                pod.failures.last = Some(status.words.clone());
+                pod.failures.retry_at = Some(now.plus(wait));
+            }
+            EndKind::Asked => pod.failures = Default::default(),
+            EndKind::Gone | EndKind::DataMissing | EndKind::AgentGivenUp => {}
+        }
+    }
+
+    fn apply_outcome(&mut self, id: EffectId, outcome: Outcome, now: Timestamp) {
+        let Some(in_flight) = self.in_flight.remove(&id) else {
+            return;
+        };
+        let Outcome::Failed { why } = outcome else {
+            return;
+        };
+        match in_flight.effect {
+            // Nobody knows whether it arrived. The master does: ask it.
+            Effect::Accept { .. } | Effect::Kill { .. } => {
+                if let MesosLink::Connected(session) = &mut self.observed.mesos {
+                    session.reconciled = None;
+                }
+            }
+            Effect::AddLearner { .. }
+            | Effect::Promote { .. }
+            | Effect::RemoveMember { .. }
+            | Effect::MoveLeader { .. } => {
+                self.observed.membership_refused = Some((now, why));
+            }
+            Effect::Decline { .. }
+            | Effect::Suppress
+            | Effect::Revive
+            | Effect::Reconcile { .. }
+            | Effect::ReconcileAll => {}
+        }
+    }
+
+    /// Takes in a decision whose record has been stored: returns its effects,
+    /// numbered, for the shell to carry out.
+    pub fn absorb(
+        &mut self,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Vec<(EffectId, Effect)> {
+        self.record = decision.record;
+        self.observed.refusals = decision.refusals;
+        self.observed.volumes_seen = decision.volumes_seen;
+        self.observed.unknown_reservations = decision.unknown_reservations;
+        decision
+            .effects
+            .into_iter()
+            .map(|effect| {
+                let id = self.next_effect;
+                self.next_effect = EffectId(id.0 + 1);
+                self.note_issued(id, &effect, now);
+                (id, effect)
+            })
+            .collect()
+    }
+
+    fn note_issued(&mut self, id: EffectId, effect: &Effect, now: Timestamp) {
+        match effect {
+            Effect::Accept { offer_id, .. } => {
+                self.observed.offers.remove(offer_id);
+            }
+            Effect::Decline { offers, .. } => {
+                for offer in offers {
+                    self.observed.offers.remove(offer);
+                }
+            }
+            _ => {}
+        }
+        if let MesosLink::Connected(session) = &mut self.observed.mesos {
+            match effect {
+                Effect::Suppress => session.offers = OfferStream::Suppressed,
+                Effect::Revive => session.offers = OfferStream::Flowing { since: now },
+                Effect::Reconcile { .. } => {
+                    let times = session.reconciled.map_or(0, |(_, times)| times);
+                    session.reconciled = Some((now, times + 1));
+                }
+                Effect::ReconcileAll => session.reconciled_implicitly = Some(now),
+                _ => {}
+            }
+        }
+        if effect.awaits_result() {
+            self.in_flight.insert(
+                id,
+                InFlight {
+                    effect: effect.clone(),
+                    since: now,
+                },
+            );
+        }
+    }
+}
+
+fn end_kind(end: TaskEnd, launch: &Launch, refusal: Option<&Refusal>) -> EndKind {
+    match (end, refusal) {
+        (TaskEnd::GoneByOperator, _) => EndKind::AgentGivenUp,
+        (_, Some(Refusal::DataMissing { .. })) => EndKind::DataMissing,
+        (TaskEnd::Failed | TaskEnd::Killed, _) if launch.stop_asked.is_some() => {
+            EndKind::Asked
+        }
+        (TaskEnd::Gone, _) => EndKind::Gone,
+        (TaskEnd::Failed | TaskEnd::Killed, _) => EndKind::Failed,
+    }
+}

@@ -1,0 +1,195 @@
+//! What was last seen of the world, and when.
+//!
+//! After a restart of the scheduler all of it is unknown, and nothing is
+//! assumed: a pod whose task has not been heard of is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use etcd_launch::{ClusterId, MemberId, PodIndex, Report};
+
+use crate::offer::{AgentId, Offer, OfferId, TaskId};
+use crate::time::Timestamp;
+use crate::waiting::OfferRefusal;
+
+/// What was last seen.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The connection to the master.
+    pub mesos: MesosLink,
+    /// Offers that we hold.
+    pub offers: BTreeMap<OfferId, Offer>,
+    /// The newest status of each recorded launch.
+    pub tasks: BTreeMap<PodIndex, TaskSeen>,
+    /// Tasks of ours that no record knows.
+    pub stray_tasks: BTreeMap<TaskId, AgentId>,
+    /// The newest answer (or silence) of each member's etcd.
+    pub probes: BTreeMap<PodIndex, Probe>,
+    /// Why agents were refused for a pod when they last made an offer.
+    pub refusals: BTreeMap<PodIndex, BTreeMap<AgentId, OfferRefusal>>,
+    /// The newest refusal of a change of members, which is not tried again at
+    /// once.
+    pub membership_refused: Option<(Timestamp, String)>,
+    /// Reservations with our labels that no record knows: shown, not touched.
+    pub unknown_reservations: BTreeSet<String>,
+    /// When a placement's agent made its newest offer, by pod, and whether the
+    /// placement's volume was in it.
+    pub volumes_seen: BTreeMap<PodIndex, VolumeSeen>,
+}
+
+/// The connection to the master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MesosLink {
+    /// Not subscribed.
+    Disconnected {
+        /// Why, as far as known.
+        why: String,
+    },
+    /// Subscribed.
+    Connected(Session),
+}
+
+impl Default for MesosLink {
+    fn default() -> Self {
+        MesosLink::Disconnected {
+            why: "not subscribed yet".into(),
+        }
+    }
+}
+
+/// One subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Counts subscriptions; calls of an older one are not sent.
+    pub epoch: u64,
+    /// When it began.
+    pub since: Timestamp,
+    /// When tasks were last asked about, and how often in this session.
+    pub reconciled: Option<(Timestamp, u32)>,
+    /// When all tasks, known or not, were last asked about.
+    pub reconciled_implicitly: Option<Timestamp>,
+    /// Whether we told the master to send offers.
+    pub offers: OfferStream,
+}
+
+/// Whether offers flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfferStream {
+    /// They flow, as after every subscription.
+    Flowing {
+        /// When we last asked for them anew (or subscribed).
+        since: Timestamp,
+    },
+    /// We told the master to send none.
+    Suppressed,
+}
+
+/// The newest status of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSeen {
+    /// Which task.
+    pub task_id: TaskId,
+    /// In which subscription the status came. One of an earlier subscription
+    /// is shown, but not acted on.
+    pub epoch: u64,
+    /// Its state.
+    pub state: TaskState,
+    /// When the status reached us.
+    pub at: Timestamp,
+    /// Mesos' state, reason and message in one sentence.
+    pub words: String,
+    /// The executor's newest report, if the status carried one.
+    pub report: Option<Report>,
+    /// Since when etcd has answered without a break.
+    pub answering_since: Option<Timestamp>,
+}
+
+/// Mesos' task states, sorted by what they mean to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskState {
+    /// Accepted by the master, not by the agent yet.
+    Staging,
+    /// The executor prepares etcd.
+    Starting,
+    /// etcd has answered.
+    Running,
+    /// It is being stopped.
+    Killing,
+    /// The agent cannot be reached; the task may well run.
+    Unreachable,
+    /// The agent is back but does not know (yet) what became of it.
+    Unknown,
+}
+
+/// How a status says that a task is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskEnd {
+    /// FINISHED, FAILED, ERROR: it ended by itself.
+    Failed,
+    /// KILLED: as asked, or by the agent.
+    Killed,
+    /// GONE, LOST, DROPPED: Mesos knows that it runs no more, and nothing
+    /// about the volume, which decides.
+    Gone,
+    /// GONE_BY_OPERATOR: the agent and everything on it is given up.
+    GoneByOperator,
+}
+
+/// What a member's etcd last answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// When.
+    pub at: Timestamp,
+    /// The answer, or why there was none.
+    pub answer: Result<MemberAnswer, String>,
+}
+
+/// The answers of one member's etcd to one round of questions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberAnswer {
+    /// What it says it is.
+    pub cluster_id: ClusterId,
+    /// What it says it is.
+    pub member_id: MemberId,
+    /// For example `3.5.30`.
+    pub version: String,
+    /// The leader, if it knows one.
+    pub leader: Option<MemberId>,
+    /// Raft term.
+    pub raft_term: u64,
+    /// Raft index.
+    pub raft_index: u64,
+    /// Applied index, where the version tells it.
+    pub raft_applied_index: u64,
+    /// Size of its database file, bytes.
+    pub db_size_bytes: u64,
+    /// Whether it is a learner.
+    pub is_learner: bool,
+    /// Alarms and the like.
+    pub errors: Vec<String>,
+    /// Whether a linearizable read succeeded: proof of quorum.
+    pub linearizable: bool,
+    /// The member list, as it knows it (linearizable where the version can).
+    pub members: Vec<MemberSeen>,
+}
+
+/// One entry of etcd's member list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberSeen {
+    /// Its id.
+    pub member_id: MemberId,
+    /// Empty until the member has started.
+    pub name: String,
+    /// Its peer URLs.
+    pub peer_urls: Vec<String>,
+    /// Whether it is a learner.
+    pub is_learner: bool,
+}
+
+/// What the newest offer of a placement's agent said about its volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeSeen {
+    /// When the offer came.
+    pub at: Timestamp,
+    /// Whether the volume was in it.
+    pub present: bool,
+}

@@ -1,0 +1,338 @@
+//! What must survive a crash of the scheduler.
+//!
+//! ## What is stored
+//!
+//! The framework id, the cluster's identity and life stage, and for every pod
+//! its placement, identity, newest launch and failures. Everything else
+//! (offers, task states, probes) is observed anew after a restart.
+//!
+//! The record is one value, replaced as a whole by compare-and-swap, and is
+//! kept small: [`RECORD_LIMIT_BYTES`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use etcd_launch::{
+    ClusterId, ClusterToken, Identity, MemberId, PodGeneration, PodIndex,
+    SupersededIdentity,
+};
+
+use crate::offer::{
+    AgentId, ExecutorId, FrameworkId, Hostname, ReservationId, TaskId, VolumeId,
+};
+use crate::target::Needs;
+use crate::time::Timestamp;
+
+/// The newest format of the record that this release writes.
+pub const RECORD_FORMAT: u32 = 1;
+
+/// ZooKeeper, which will hold the record on DC/OS, refuses values of 1 MB;
+/// a quarter of that leaves room for growth before anyone is woken.
+pub const RECORD_LIMIT_BYTES: usize = 256 * 1024;
+
+/// Everything that is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// See [`RECORD_FORMAT`].
+    pub format: u32,
+    /// Given by the master at the first subscription.
+    pub framework_id: Option<FrameworkId>,
+    /// Which target the service is being brought to.
+    pub target: TargetId,
+    /// Where the cluster stands in its life.
+    pub cluster: Cluster,
+    /// The pods, by number.
+    pub pods: BTreeMap<PodIndex, Pod>,
+    /// Placements that no pod uses any more. Nothing on them is destroyed
+    /// without proof; they are kept here so that they can be told from
+    /// reservations that nobody knows.
+    pub abandoned: Vec<AbandonedPlacement>,
+}
+
+impl Record {
+    /// The record of a service that has done nothing yet.
+    pub fn new(target: TargetId) -> Self {
+        Record {
+            format: RECORD_FORMAT,
+            framework_id: None,
+            target,
+            cluster: Cluster::Unborn,
+            pods: BTreeMap::new(),
+            abandoned: Vec::new(),
+        }
+    }
+
+    /// The identity recorded for a pod in the present incarnation.
+    pub fn identity_of(&self, pod: PodIndex) -> Option<Identity> {
+        let birth = self.cluster.incarnation()?;
+        let member = self.pods.get(&pod)?.membership.member_id()?;
+        Some(Identity {
+            token: birth.token.clone(),
+            cluster_id: birth.cluster_id,
+            member_id: member,
+        })
+    }
+}
+
+/// Names a stored target.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TargetId(pub String);
+
+/// Where the cluster stands in its life. It is born once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cluster {
+    /// No member was ever launched.
+    Unborn,
+    /// The founders' ids are fixed, and they are being launched with
+    /// `initial-cluster-state=new`. No quorum has been seen yet.
+    Forming(Incarnation),
+    /// A founder was lost before quorum was ever seen: all founders are being
+    /// stopped, and then the cluster is unborn again.
+    Abandoning {
+        /// The birth that failed.
+        incarnation: Incarnation,
+        /// Why, for the operator.
+        why: String,
+    },
+    /// Quorum was seen. `new` is never rendered again.
+    Formed(Incarnation),
+}
+
+impl Cluster {
+    /// The incarnation that identities belong to, if there is one.
+    pub fn incarnation(&self) -> Option<&Incarnation> {
+        match self {
+            Cluster::Unborn => None,
+            Cluster::Forming(incarnation)
+            | Cluster::Abandoning { incarnation, .. }
+            | Cluster::Formed(incarnation) => Some(incarnation),
+        }
+    }
+}
+
+/// One life of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incarnation {
+    /// Random, never used again.
+    pub token: ClusterToken,
+    /// Computed from the founders before their first launch.
+    pub cluster_id: ClusterId,
+    /// When its ids were fixed.
+    pub since: Timestamp,
+}
+
+/// One pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Raised with every placement and every launch.
+    pub generation: PodGeneration,
+    /// Where it lives.
+    pub placement: Option<Placement>,
+    /// Who it is in the cluster.
+    pub membership: Membership,
+    /// Its newest launch.
+    pub launch: Option<Launch>,
+    /// How often it failed lately.
+    pub failures: Failures,
+    /// Identities that this pod had and will never have again; their data may
+    /// be set aside on its volume.
+    pub superseded: BTreeSet<SupersededIdentity>,
+    /// An operator asked for a restart that has not been done yet.
+    pub restart_asked: bool,
+}
+
+/// A place on an agent: reservations and a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Its host name.
+    pub hostname: Hostname,
+    /// The address at which the member is reached; part of its peer URL.
+    pub address: String,
+    /// Our label on the reserved resources.
+    pub reservation_id: ReservationId,
+    /// The persistent volume.
+    pub volume_id: VolumeId,
+    /// What was reserved.
+    pub needs: Needs,
+    /// Whether Mesos has shown the reservation to us since it was asked for.
+    pub stage: PlacementStage,
+}
+
+/// How certain a placement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlacementStage {
+    /// RESERVE and CREATE were asked for, at this moment.
+    Requested(Timestamp),
+    /// An offer or a running task has shown reservation and volume.
+    Confirmed,
+}
+
+/// A placement that no pod uses any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbandonedPlacement {
+    /// Whose it was.
+    pub pod: PodIndex,
+    /// What it was.
+    pub placement: Placement,
+    /// When it was abandoned.
+    pub since: Timestamp,
+    /// Why.
+    pub why: String,
+}
+
+/// Who a pod is in the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Membership {
+    /// Nobody: it has no member id in the present incarnation.
+    #[default]
+    Absent,
+    /// A founder; a voter from the first moment.
+    Founder(Enrolled),
+    /// The scheduler decided to add it as a learner under this peer URL;
+    /// whether etcd did is not known yet. Written before the call is made.
+    Adding {
+        /// The member's peer URL.
+        peer_url: String,
+    },
+    /// Added, and not promoted yet.
+    Learner(Enrolled),
+    /// A voter that joined by growth.
+    Voter(Enrolled),
+    /// Its data is gone for good. It must be removed from the cluster and may
+    /// never be started under this id again.
+    Lost {
+        /// The id to remove.
+        member_id: MemberId,
+        /// Why it is lost, for the operator.
+        why: String,
+    },
+}
+
+/// A member id, and how far it was used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// The id that etcd knows it by.
+    pub member_id: MemberId,
+    /// Its peer URL in etcd's member list.
+    pub peer_url: String,
+    /// A launch under this id was issued. Written before the launch.
+    pub launched: bool,
+    /// etcd was reported started under this id: from then on an empty
+    /// directory is a loss.
+    pub started: bool,
+}
+
+impl Membership {
+    /// The id, unless the pod has none (yet).
+    pub fn member_id(&self) -> Option<MemberId> {
+        match self {
+            Membership::Absent | Membership::Adding { .. } => None,
+            Membership::Founder(enrolled)
+            | Membership::Learner(enrolled)
+            | Membership::Voter(enrolled) => Some(enrolled.member_id),
+            Membership::Lost { member_id, .. } => Some(*member_id),
+        }
+    }
+
+    /// The enrolment, if the pod may be launched under it.
+    pub fn enrolled(&self) -> Option<&Enrolled> {
+        match self {
+            Membership::Founder(enrolled)
+            | Membership::Learner(enrolled)
+            | Membership::Voter(enrolled) => Some(enrolled),
+            Membership::Absent | Membership::Adding { .. } | Membership::Lost { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Same, for marking it launched or started.
+    pub fn enrolled_mut(&mut self) -> Option<&mut Enrolled> {
+        match self {
+            Membership::Founder(enrolled)
+            | Membership::Learner(enrolled)
+            | Membership::Voter(enrolled) => Some(enrolled),
+            Membership::Absent | Membership::Adding { .. } | Membership::Lost { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Whether it counts for quorum.
+    pub fn is_voter(&self) -> bool {
+        matches!(
+            self,
+            Membership::Founder(_) | Membership::Voter(_) | Membership::Lost { .. }
+        )
+    }
+}
+
+/// One launch of a pod's task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// The task.
+    pub task_id: TaskId,
+    /// Its executor.
+    pub executor_id: ExecutorId,
+    /// On which agent.
+    pub agent_id: AgentId,
+    /// The pod's generation at the launch.
+    pub generation: PodGeneration,
+    /// When it was issued.
+    pub issued: Timestamp,
+    /// Which target it was made from.
+    pub target: TargetId,
+    /// Why we want it stopped, if we do. Written before the first KILL.
+    pub stop_asked: Option<StopCause>,
+    /// What became of it.
+    pub end: Option<LaunchEnd>,
+}
+
+/// Why we stop a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopCause {
+    /// An operator asked for a restart.
+    Restart,
+    /// The birth that it belongs to failed.
+    AbandonedBirth,
+}
+
+/// How a launch ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchEnd {
+    /// When we learned of it.
+    pub at: Timestamp,
+    /// What it means for the pod.
+    pub kind: EndKind,
+    /// Why, in the words of Mesos or of the executor.
+    pub why: String,
+}
+
+/// What the end of a launch means for the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndKind {
+    /// We had asked for it.
+    Asked,
+    /// It failed by itself: try again on the same volume, later and later.
+    Failed,
+    /// Mesos knows that it runs no more; the volume decides.
+    Gone,
+    /// The executor found the member's data missing: the member is lost.
+    DataMissing,
+    /// An operator gave the agent up, with everything on it.
+    AgentGivenUp,
+}
+
+/// Failures of a pod, for the back-off between launches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// Failed launches in a row.
+    pub in_a_row: u32,
+    /// The newest reason.
+    pub last: Option<String>,
+    /// Not before this moment is the next launch made.
+    pub retry_at: Option<Timestamp>,
+}

@@ -1,0 +1,282 @@
+//! Why something waits. Nothing waits without one of these.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use etcd_launch::{MemberId, PodIndex};
+
+use crate::offer::{AgentId, Hostname, Megabytes, MilliCpus};
+use crate::time::Timestamp;
+
+/// Why a pod, or the whole service, does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitingReason {
+    /// No subscription at a Mesos master.
+    NotConnected {
+        /// What the session said.
+        why: String,
+    },
+    /// The master has not told the state of the pod's task yet.
+    Reconciling,
+    /// No offer has come.
+    NoOffer {
+        /// Since when offers are wanted.
+        since: Timestamp,
+    },
+    /// Offers came, and none was good enough.
+    NoSuitableOffer {
+        /// How many agents were refused for each reason.
+        refusals: BTreeMap<OfferRefusal, usize>,
+    },
+    /// Reservation and volume were asked for and not seen yet.
+    PlacementUnconfirmed {
+        /// On which host.
+        hostname: Hostname,
+    },
+    /// The agent has not offered the pod's own resources.
+    OwnResourcesNotOffered {
+        /// On which host.
+        hostname: Hostname,
+    },
+    /// Other founders have no place yet, and a cluster is founded at once.
+    OtherFounders {
+        /// Which.
+        pods: Vec<PodIndex>,
+    },
+    /// The pod failed and is tried again later.
+    BackOff {
+        /// When.
+        until: Timestamp,
+        /// Failures in a row.
+        failures: u32,
+        /// The newest failure.
+        last: String,
+    },
+    /// Launched; what the executor last reported.
+    Launching {
+        /// In the executor's words.
+        phase: String,
+    },
+    /// etcd answers, but the cluster has no leader or no quorum.
+    NoQuorum {
+        /// What the member said.
+        what: String,
+    },
+    /// The agent cannot be reached; the task may well be running.
+    AgentUnreachable {
+        /// Which host.
+        hostname: Hostname,
+    },
+    /// A stop would cost quorum.
+    StopWouldCostQuorum {
+        /// Voters in good health without this one.
+        healthy_without: usize,
+        /// All voters.
+        voters: usize,
+    },
+    /// Another member is being stopped, started, added or removed.
+    OneAtATime {
+        /// Which.
+        busy: PodIndex,
+    },
+    /// The member was stopped and is ending.
+    Stopping,
+    /// Leadership is being moved away before a stop.
+    MovingLeader {
+        /// To whom.
+        to: MemberId,
+    },
+    /// A failed birth is being cleared away.
+    AbandoningBirth {
+        /// Why it failed.
+        why: String,
+    },
+    /// The member lost its data; it is being removed from the cluster.
+    RemovingLostMember {
+        /// Why it is lost.
+        why: String,
+    },
+    /// A lost member cannot be removed now.
+    RemovalBlocked {
+        /// Why not.
+        why: String,
+    },
+    /// The member was added and has to catch up before it may vote.
+    LearnerCatchingUp {
+        /// Entries behind the leader.
+        behind: u64,
+    },
+    /// etcd refuses a change of members just now, or we wait for it to settle.
+    MembershipUnsettled {
+        /// What is missing.
+        why: String,
+    },
+}
+
+impl WaitingReason {
+    /// A short fixed name, for metrics and JSON.
+    pub fn code(&self) -> &'static str {
+        match self {
+            WaitingReason::NotConnected { .. } => "not_connected",
+            WaitingReason::Reconciling => "reconciling",
+            WaitingReason::NoOffer { .. } => "no_offer",
+            WaitingReason::NoSuitableOffer { .. } => "no_suitable_offer",
+            WaitingReason::PlacementUnconfirmed { .. } => "placement_unconfirmed",
+            WaitingReason::OwnResourcesNotOffered { .. } => "own_resources_not_offered",
+            WaitingReason::OtherFounders { .. } => "other_founders",
+            WaitingReason::BackOff { .. } => "back_off",
+            WaitingReason::Launching { .. } => "launching",
+            WaitingReason::NoQuorum { .. } => "no_quorum",
+            WaitingReason::AgentUnreachable { .. } => "agent_unreachable",
+            WaitingReason::StopWouldCostQuorum { .. } => "stop_would_cost_quorum",
+            WaitingReason::OneAtATime { .. } => "one_at_a_time",
+            WaitingReason::Stopping => "stopping",
+            WaitingReason::MovingLeader { .. } => "moving_leader",
+            WaitingReason::AbandoningBirth { .. } => "abandoning_birth",
+            WaitingReason::RemovingLostMember { .. } => "removing_lost_member",
+            WaitingReason::RemovalBlocked { .. } => "removal_blocked",
+            WaitingReason::LearnerCatchingUp { .. } => "learner_catching_up",
+            WaitingReason::MembershipUnsettled { .. } => "membership_unsettled",
+        }
+    }
+}
+
+impl fmt::Display for WaitingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitingReason::NotConnected { why } => {
+                write!(f, "not connected to a Mesos master: {why}")
+            }
+            WaitingReason::Reconciling => {
+                f.write_str("the master has not told the state of the task yet")
+            }
+            WaitingReason::NoOffer { .. } => {
+                f.write_str("no agent has offered resources")
+            }
+            WaitingReason::NoSuitableOffer { refusals } => {
+                f.write_str("no offer is suitable: ")?;
+                for (place, (refusal, agents)) in refusals.iter().enumerate() {
+                    let separator = if place == 0 { "" } else { "; " };
+                    let plural = if *agents == 1 { "agent" } else { "agents" };
+                    write!(f, "{separator}{refusal} ({agents} {plural} refused)")?;
+                }
+                Ok(())
+            }
+            WaitingReason::PlacementUnconfirmed { hostname } => {
+                write!(f, "reserved resources on {hostname} have not been seen yet")
+            }
+            WaitingReason::OwnResourcesNotOffered { hostname } => {
+                write!(f, "{hostname} has not offered the pod's own resources")
+            }
+            WaitingReason::OtherFounders { pods } => {
+                f.write_str(
+                    "a cluster is founded at once, and there is no place yet for ",
+                )?;
+                for (place, pod) in pods.iter().enumerate() {
+                    write!(f, "{}{pod}", if place == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            WaitingReason::BackOff { failures, last, .. } => {
+                write!(
+                    f,
+                    "failed {failures} times in a row and waits before the next try: {last}"
+                )
+            }
+            WaitingReason::Launching { phase } => write!(f, "launched: {phase}"),
+            WaitingReason::NoQuorum { what } => write!(f, "no quorum: {what}"),
+            WaitingReason::AgentUnreachable { hostname } => {
+                write!(
+                    f,
+                    "the master cannot reach the agent on {hostname}; its task may run"
+                )
+            }
+            WaitingReason::StopWouldCostQuorum {
+                healthy_without,
+                voters,
+            } => write!(
+                f,
+                "stopping it would leave {healthy_without} of {voters} voters in good health"
+            ),
+            WaitingReason::OneAtATime { busy } => {
+                write!(f, "one at a time in the service: {busy} comes first")
+            }
+            WaitingReason::Stopping => f.write_str("etcd is stopping"),
+            WaitingReason::MovingLeader { to } => {
+                write!(f, "leadership is being moved to member {to}")
+            }
+            WaitingReason::AbandoningBirth { why } => write!(
+                f,
+                "the cluster could not form ({why}); founders are stopped for a new start"
+            ),
+            WaitingReason::RemovingLostMember { why } => {
+                write!(f, "its data is lost ({why}); the member is being removed")
+            }
+            WaitingReason::RemovalBlocked { why } => {
+                write!(
+                    f,
+                    "its data is lost, and the member cannot be removed now: {why}"
+                )
+            }
+            WaitingReason::LearnerCatchingUp { behind } => {
+                write!(f, "joined as a learner, {behind} entries behind the leader")
+            }
+            WaitingReason::MembershipUnsettled { why } => {
+                write!(f, "before members are changed: {why}")
+            }
+        }
+    }
+}
+
+/// Why an offer was not good enough for a pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OfferRefusal {
+    /// Another member is on that host.
+    HostTaken,
+    /// Not enough CPUs.
+    Cpus {
+        /// Wanted.
+        wanted: MilliCpus,
+    },
+    /// Not enough memory.
+    Mem {
+        /// Wanted.
+        wanted: Megabytes,
+    },
+    /// Not enough disk.
+    Disk {
+        /// Wanted.
+        wanted: Megabytes,
+    },
+    /// A fixed port is not offered.
+    Port {
+        /// Which.
+        port: u16,
+    },
+    /// It was given up for this pod.
+    Gone,
+}
+
+impl fmt::Display for OfferRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OfferRefusal::HostTaken => f.write_str("hostname UNIQUE"),
+            OfferRefusal::Cpus { wanted } => write!(f, "fewer than {wanted} cpus"),
+            OfferRefusal::Mem { wanted } => write!(f, "less than {wanted} of memory"),
+            OfferRefusal::Disk { wanted } => write!(f, "less than {wanted} of disk"),
+            OfferRefusal::Port { port } => write!(f, "port {port} not offered"),
+            OfferRefusal::Gone => f.write_str("agent given up"),
+        }
+    }
+}
+
+/// Refusals of one pod by agent, counted.
+pub(crate) fn count(
+    by_agent: &BTreeMap<AgentId, OfferRefusal>,
+) -> BTreeMap<OfferRefusal, usize> {
+    let mut counts = BTreeMap::new();
+    for refusal in by_agent.values() {
+        *counts.entry(refusal.clone()).or_insert(0) += 1;
+    }
+    counts
+}
