@@ -166,23 +166,22 @@ fn describe_problem(problem: &Problem, origins: &[(&'static str, Origin)]) -> St
         ..
     } = problem;
     let origin_of = |name: &str| {
-        origins
-            .iter()
-            .find(|(option, _)| *option == name)
-            .map_or(&Origin::Default, |(_, origin)| origin)
+        let found = origins.iter().find(|(option, _)| *option == name);
+        found.map_or(&Origin::Default, |(_, origin)| origin)
     };
-    let beside: String = problem
+    let (verdict, own_origin) = match value {
+        Value::Unset => (format!("{option} is missing"), None),
+        value => (
+            format!("{option} = {value} is refused"),
+            Some(origin_of(option).to_string()),
+        ),
+    };
+    let beside = problem
         .beside
         .iter()
-        .map(|name| format!("; {name}: {}", origin_of(name)))
-        .collect();
-    let origin = origin_of(option);
-    match value {
-        Value::Unset => {
-            format!("{option} is missing ({option}: {origin}{beside}); {message}")
-        }
-        value => format!("{option} = {value} is refused ({origin}{beside}); {message}"),
-    }
+        .map(|name| format!("{name}: {}", origin_of(name)));
+    let origins: Vec<String> = own_origin.into_iter().chain(beside).collect();
+    format!("{verdict} ({}); {message}", origins.join("; "))
 }
 
 /// Everything that is wrong, one a line.

@@ -8,6 +8,7 @@ use figment::{Metadata, Profile, Provider};
 use serde_json::Value as Json;
 
 use super::errors::{LoadError, Origin};
+use super::given_twice::given_twice;
 use super::suggest::{nearest_option, nearest_word};
 use super::{ENVIRONMENT_PREFIX, OPTIONS_FILE_VARIABLE, Override};
 use crate::{Kind, MilliCpus, OptionRow, Value, find_option};
@@ -76,6 +77,14 @@ pub(super) fn read_file(
             origin,
         });
     };
+    errors.extend(
+        given_twice(&text)
+            .into_iter()
+            .map(|option| LoadError::GivenTwice {
+                option,
+                origin: origin.clone(),
+            }),
+    );
     for (section, options) in sections {
         if !SECTIONS.contains(&section.as_str()) {
             let suggestion = nearest_word(&section, SECTIONS)

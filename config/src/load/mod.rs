@@ -7,6 +7,7 @@
 //! reaches figment.
 
 mod errors;
+mod given_twice;
 mod layers;
 mod suggest;
 

@@ -5,39 +5,33 @@ use crate::option_table;
 /// The option whose name is nearest to `name`, if any is near. A right key under a
 /// wrong section, or under none, counts as near.
 pub(super) fn nearest_option(name: &str) -> Option<&'static str> {
-    let given = letters(name);
-    let given_key = letters(key_of(name));
-    option_table()
-        .map(|row| {
-            let whole = distance(&given, &letters(row.name));
-            let key = distance(&given_key, &letters(key_of(row.name)));
-            // A key alone is a weaker sign than the whole name.
-            (whole.min(key + 1), row.name)
-        })
-        .min()
-        .filter(|(edits, _)| *edits <= most_edits(&given))
-        .map(|(_, name)| name)
+    let by_name =
+        option_table().filter_map(|row| Some((near(name, row.name)?, row.name)));
+    // A key alone is a weaker sign than the whole name.
+    let by_key = option_table()
+        .filter_map(|row| Some((near(key_of(name), key_of(row.name))? + 1, row.name)));
+    by_name.chain(by_key).min().map(|(_, name)| name)
 }
 
 /// The word of `words` that is nearest to `given`, if any is near.
 pub(super) fn nearest_word(given: &str, words: &[&'static str]) -> Option<&'static str> {
-    let given = letters(given);
-    words
+    let near_words = words
         .iter()
-        .map(|word| (distance(&given, &letters(word)), *word))
-        .min()
-        .filter(|(edits, _)| *edits <= most_edits(&given))
-        .map(|(_, word)| word)
+        .filter_map(|word| Some((near(given, word)?, *word)));
+    near_words.min().map(|(_, word)| word)
+}
+
+/// How many edits lead from `given` to `wanted`, if that is few: a third of the
+/// letters may be wrong. With more, the guess would be no help.
+fn near(given: &str, wanted: &str) -> Option<usize> {
+    let given = letters(given);
+    let most = (given.len() / 3).max(1);
+    let edits = distance(&given, &letters(wanted));
+    (edits <= most).then_some(edits)
 }
 
 fn key_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(_, key)| key)
-}
-
-/// A third of the letters may be wrong, and always two (a swapped pair): more, and
-/// the guess is no help.
-fn most_edits(given: &[char]) -> usize {
-    (given.len() / 3).max(2)
 }
 
 /// Only letters and digits, in lower case: `NODE_COUNT` and `node.count` are one.
