@@ -1,1 +1,129 @@
-//! Filled in below.
+//! A cluster is born once: the founders' ids are fixed before the first of
+//! them is launched, and a birth that fails is cleared away as a whole.
+
+use etcd_launch::{ClusterToken, Founder, PodIndex, SupersededIdentity};
+
+use crate::draft::Draft;
+use crate::quorum;
+use crate::reconciling;
+use crate::record::{Cluster, Enrolled, Incarnation, Membership, StopCause};
+use crate::waiting::WaitingReason;
+
+/// Once every pod has a place, fixes who the founders are.
+///
+/// The record is stored before any founder is launched, so that whatever
+/// happens next, nobody can found a second cluster under these names.
+pub(crate) fn fix_founders(draft: &mut Draft<'_>) {
+    if draft.record.cluster != Cluster::Unborn {
+        return;
+    }
+    let pods: Vec<PodIndex> = draft.wanted_pods().collect();
+    let homeless: Vec<PodIndex> = pods
+        .iter()
+        .copied()
+        .filter(|index| draft.pod(*index).placement.is_none())
+        .collect();
+    if !homeless.is_empty() {
+        for index in pods {
+            draft.wait(
+                index,
+                WaitingReason::OtherFounders {
+                    pods: homeless.clone(),
+                },
+            );
+        }
+        return;
+    }
+    let random = draft.names.next();
+    let token = ClusterToken(format!("{}-{random}", draft.model.target.token_prefix));
+    let founders: Vec<Founder> = pods
+        .iter()
+        .filter_map(|index| {
+            let peer_url = draft.peer_url(*index)?;
+            Some(Founder {
+                name: index.task_name(),
+                peer_url,
+            })
+        })
+        .collect();
+    let (cluster_id, member_ids) = (draft.turn.identify_founders)(&token, &founders);
+    for ((index, founder), member_id) in pods.into_iter().zip(founders).zip(member_ids) {
+        draft.pod_mut(index).membership = Membership::Founder(Enrolled {
+            member_id,
+            peer_url: founder.peer_url,
+            launched: false,
+            started: false,
+        });
+    }
+    let since = draft.now();
+    draft.record.cluster = Cluster::Forming(Incarnation {
+        token,
+        cluster_id,
+        since,
+    });
+}
+
+/// A forming cluster is formed as soon as one of its members proves quorum.
+pub(crate) fn look_for_quorum(draft: &mut Draft<'_>) {
+    let Cluster::Forming(incarnation) = &draft.record.cluster else {
+        return;
+    };
+    let seen = draft.recorded_pods().into_iter().any(|index| {
+        quorum::fresh_answer(draft.model, index).is_some_and(|answer| {
+            answer.cluster_id == incarnation.cluster_id
+                && answer.leader.is_some()
+                && answer.linearizable
+        })
+    });
+    if seen {
+        draft.record.cluster = Cluster::Formed(incarnation.clone());
+    }
+}
+
+/// Stops the founders of a failed birth; when none can be running any more,
+/// the service is as if it had never tried, except that the old identities are
+/// known and will never be used again.
+pub(crate) fn clear_failed_birth(draft: &mut Draft<'_>) {
+    let Cluster::Abandoning { incarnation, why } = draft.record.cluster.clone() else {
+        return;
+    };
+    let mut running = false;
+    for index in draft.recorded_pods() {
+        draft.wait(index, WaitingReason::AbandoningBirth { why: why.clone() });
+        let Some(launch) = draft
+            .pod_mut(index)
+            .launch
+            .as_mut()
+            .filter(|launch| launch.end.is_none())
+        else {
+            continue;
+        };
+        running = true;
+        launch.stop_asked.get_or_insert(StopCause::AbandonedBirth);
+        let (task_id, agent_id) = (launch.task_id.clone(), launch.agent_id.clone());
+        // A task that the master has not told us about cannot be killed
+        // usefully; reconciliation will find it or declare it gone.
+        if draft.model.task(index).is_some() {
+            reconciling::kill(draft, Some(index), task_id, agent_id);
+        }
+    }
+    if running {
+        return;
+    }
+    for index in draft.recorded_pods() {
+        let cluster_id = incarnation.cluster_id;
+        let pod = draft.pod_mut(index);
+        if let Some(member_id) = pod.membership.member_id() {
+            pod.superseded.insert(SupersededIdentity {
+                cluster_id,
+                member_id,
+            });
+        }
+        pod.membership = Membership::Absent;
+        pod.launch = None;
+        pod.restart_asked = false;
+        pod.generation = pod.generation.next();
+    }
+    draft.record.cluster = Cluster::Unborn;
+    draft.waiting.clear();
+}

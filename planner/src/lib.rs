@@ -24,8 +24,11 @@
 
 mod birth;
 pub mod decision;
+mod draft;
 pub mod effect;
 pub mod event;
+mod explain;
+mod launching;
 mod membership;
 pub mod model;
 pub mod observed;
@@ -35,8 +38,10 @@ mod placing;
 mod plan;
 pub mod plans;
 pub mod quorum;
+mod reconciling;
 pub mod record;
 mod recovery;
+mod restarting;
 pub mod target;
 pub mod time;
 pub mod waiting;

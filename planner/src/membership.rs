@@ -1,1 +1,277 @@
-//! Filled in below.
+//! How a formed cluster changes its members: one step of one member at a
+//! time, as a learner first, matched by id and peer URL and never by name.
+
+use std::time::Duration;
+
+use etcd_launch::{MemberId, PodIndex, SupersededIdentity};
+
+use crate::draft::Draft;
+use crate::effect::Effect;
+use crate::model::Model;
+use crate::observed::MemberSeen;
+use crate::quorum;
+use crate::record::{Cluster, Enrolled, Membership, PlacementStage};
+use crate::waiting::WaitingReason;
+
+/// etcd refuses a change of members unless its peers have been connected for
+/// five seconds (`HealthInterval`); asking earlier only fills its log.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
+
+/// After a refused change the next one is not tried at once.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// A learner that is behind the leader by no more than this many entries is in
+/// sync. etcd itself would allow a tenth of the log, which can be a million
+/// entries; 5000 is what it keeps in memory for slow followers.
+const IN_SYNC_WITHIN: u64 = 5_000;
+
+/// The member list as the cluster agrees on it: from a member that has just
+/// proved quorum.
+pub(crate) fn member_list(model: &Model) -> Option<&Vec<MemberSeen>> {
+    model
+        .record
+        .pods
+        .keys()
+        .filter_map(|index| quorum::fresh_answer(model, *index))
+        .filter(|answer| {
+            let ours = model
+                .record
+                .cluster
+                .incarnation()
+                .is_some_and(|incarnation| incarnation.cluster_id == answer.cluster_id);
+            ours && answer.linearizable && !answer.members.is_empty()
+        })
+        .max_by_key(|answer| (answer.raft_applied_index, answer.member_id))
+        .map(|answer| &answer.members)
+}
+
+/// The next step of the one membership change that is under way, or the first
+/// step of the next one.
+pub(crate) fn change_one_member(draft: &mut Draft<'_>) {
+    if !matches!(draft.record.cluster, Cluster::Formed(_)) {
+        return;
+    }
+    let Some(members) = member_list(draft.model) else {
+        wait_for_member_list(draft);
+        return;
+    };
+    for index in draft.recorded_pods() {
+        take_note_of_member_list(draft, index, members);
+    }
+    let Some(index) = pod_to_change(draft) else {
+        return;
+    };
+    if change_in_flight(draft.model) {
+        return;
+    }
+    if let Some((at, why)) = &draft.model.observed.membership_refused {
+        let again = at.plus(TRY_AGAIN_AFTER);
+        if again > draft.now() {
+            let why = format!("etcd refused the last change: {why}");
+            draft.wait(index, WaitingReason::MembershipUnsettled { why });
+            draft.wake_at(again);
+            return;
+        }
+    }
+    match draft.pod(index).membership.clone() {
+        Membership::Lost { member_id, why } => remove(draft, index, member_id, &why),
+        Membership::Learner(enrolled) => promote(draft, index, &enrolled),
+        Membership::Adding { peer_url } => add(draft, index, peer_url),
+        Membership::Absent => begin_adding(draft, index),
+        Membership::Founder(_) | Membership::Voter(_) => {}
+    }
+}
+
+fn wait_for_member_list(draft: &mut Draft<'_>) {
+    for index in draft.recorded_pods() {
+        if !matches!(
+            draft.pod(index).membership,
+            Membership::Founder(_) | Membership::Voter(_)
+        ) {
+            let why =
+                "no member proves quorum, so the member list is not known".to_owned();
+            draft.wait(index, WaitingReason::MembershipUnsettled { why });
+        }
+    }
+}
+
+/// The pod whose membership is to be changed next: what was begun comes before
+/// what is new, and a lost member goes before another is added.
+fn pod_to_change(draft: &Draft<'_>) -> Option<PodIndex> {
+    let urgency = |membership: &Membership, placed: bool| match membership {
+        Membership::Learner(_) => Some(0),
+        Membership::Adding { .. } => Some(1),
+        Membership::Lost { .. } => Some(2),
+        Membership::Absent if placed => Some(3),
+        Membership::Absent | Membership::Founder(_) | Membership::Voter(_) => None,
+    };
+    draft
+        .record
+        .pods
+        .iter()
+        .filter_map(|(index, pod)| {
+            let placed = pod
+                .placement
+                .as_ref()
+                .is_some_and(|placement| placement.stage == PlacementStage::Confirmed);
+            Some((urgency(&pod.membership, placed)?, *index))
+        })
+        .min()
+        .map(|(_, index)| index)
+}
+
+fn change_in_flight(model: &Model) -> bool {
+    model.is_in_flight(|effect| {
+        matches!(
+            effect,
+            Effect::AddLearner { .. }
+                | Effect::Promote { .. }
+                | Effect::RemoveMember { .. }
+        )
+    })
+}
+
+/// Brings the record up to what etcd's member list says has happened, whether
+/// we have seen the answer to our call or not.
+fn take_note_of_member_list(
+    draft: &mut Draft<'_>,
+    index: PodIndex,
+    members: &[MemberSeen],
+) {
+    let cluster_id = draft
+        .record
+        .cluster
+        .incarnation()
+        .map(|found| found.cluster_id);
+    let pod = draft.pod_mut(index);
+    match pod.membership.clone() {
+        Membership::Adding { peer_url } => {
+            if let Some(seen) = members
+                .iter()
+                .find(|member| member.peer_urls.contains(&peer_url))
+            {
+                pod.membership = Membership::Learner(Enrolled {
+                    member_id: seen.member_id,
+                    peer_url,
+                    launched: false,
+                    started: false,
+                });
+            }
+        }
+        Membership::Learner(enrolled) => {
+            let promoted = members.iter().any(|member| {
+                member.member_id == enrolled.member_id && !member.is_learner
+            });
+            if promoted {
+                pod.membership = Membership::Voter(enrolled);
+            }
+        }
+        Membership::Lost { member_id, .. } => {
+            let removed = members.iter().all(|member| member.member_id != member_id);
+            if let (true, Some(cluster_id)) = (removed, cluster_id) {
+                pod.superseded.insert(SupersededIdentity {
+                    cluster_id,
+                    member_id,
+                });
+                pod.membership = Membership::Absent;
+                pod.launch = None;
+                pod.generation = pod.generation.next();
+            }
+        }
+        Membership::Absent | Membership::Founder(_) | Membership::Voter(_) => {}
+    }
+}
+
+/// Removes a lost member. With it dead, the others must be a majority anyway,
+/// or etcd could not agree on the removal.
+fn remove(draft: &mut Draft<'_>, index: PodIndex, member_id: MemberId, why: &str) {
+    let (healthy, voters) = quorum::health_without(draft.model, &draft.record, index);
+    if healthy < quorum::majority(voters) {
+        let why = format!("only {healthy} of {voters} voters are in good health");
+        draft.wait(index, WaitingReason::RemovalBlocked { why });
+        return;
+    }
+    draft.wait(
+        index,
+        WaitingReason::RemovingLostMember {
+            why: why.to_owned(),
+        },
+    );
+    draft.effects.push(Effect::RemoveMember {
+        pod: index,
+        member_id,
+    });
+}
+
+/// Begins to add a member, once the cluster is in a state in which etcd
+/// accepts it. The intent is recorded before the call.
+fn begin_adding(draft: &mut Draft<'_>, index: PodIndex) {
+    if let Some(why) = unsettled(draft) {
+        draft.wait(index, WaitingReason::MembershipUnsettled { why });
+        draft.wake_in(Duration::from_secs(1));
+        return;
+    }
+    let Some(peer_url) = draft.peer_url(index) else {
+        return;
+    };
+    draft.pod_mut(index).membership = Membership::Adding {
+        peer_url: peer_url.clone(),
+    };
+    add(draft, index, peer_url);
+}
+
+fn add(draft: &mut Draft<'_>, index: PodIndex, peer_url: String) {
+    let why = "being added as a learner".to_owned();
+    draft.wait(index, WaitingReason::MembershipUnsettled { why });
+    draft.effects.push(Effect::AddLearner {
+        pod: index,
+        peer_url,
+    });
+}
+
+/// What must still come before a member can be added.
+fn unsettled(draft: &Draft<'_>) -> Option<String> {
+    let now = draft.now();
+    for voter in quorum::voters(&draft.record) {
+        if !quorum::is_healthy_voter_seen(draft.model, voter) {
+            return Some(format!("{voter} is not in good health"));
+        }
+        let settled = draft.model.task(voter).is_some_and(|seen| {
+            seen.answering_since
+                .is_some_and(|since| now.since(since) >= SETTLED_AFTER)
+        });
+        if !settled {
+            return Some(format!("{voter} has answered for less than five seconds"));
+        }
+    }
+    None
+}
+
+/// Makes a learner a voter once it has what the leader has.
+fn promote(draft: &mut Draft<'_>, index: PodIndex, enrolled: &Enrolled) {
+    let Some(answer) = quorum::fresh_answer(draft.model, index) else {
+        return;
+    };
+    if answer.member_id != enrolled.member_id {
+        return;
+    }
+    let leader_index = draft
+        .model
+        .record
+        .pods
+        .keys()
+        .filter_map(|index| quorum::fresh_answer(draft.model, *index))
+        .filter(|answer| !answer.is_learner)
+        .map(|answer| answer.raft_index)
+        .max()
+        .unwrap_or(u64::MAX);
+    let behind = leader_index.saturating_sub(answer.raft_applied_index);
+    draft.wait(index, WaitingReason::LearnerCatchingUp { behind });
+    if behind <= IN_SYNC_WITHIN {
+        let member_id = enrolled.member_id;
+        draft.effects.push(Effect::Promote {
+            pod: index,
+            member_id,
+        });
+    }
+}

@@ -11,7 +11,10 @@ use crate::observed::{
     MesosLink, Observed, OfferStream, Session, TaskEnd, TaskSeen, TaskState,
 };
 use crate::offer::TaskId;
-use crate::record::{EndKind, Launch, LaunchEnd, PlacementStage, Record, TargetId};
+use crate::record::{
+    EndKind, Failures, Launch, LaunchEnd, PlacementStage, Record, TargetId,
+};
+use crate::recovery::{self, STEADY_AFTER};
 use crate::target::Target;
 use crate::time::Timestamp;
 
@@ -28,6 +31,9 @@ pub struct Model {
     pub observed: Observed,
     /// Issued, and not answered yet.
     pub in_flight: BTreeMap<EffectId, InFlight>,
+    /// When the newest event came: how old an observation is, is measured
+    /// from here.
+    pub clock: Timestamp,
     /// Number of the next effect.
     next_effect: EffectId,
 }
@@ -42,6 +48,7 @@ impl Model {
             record,
             observed: Observed::default(),
             in_flight: BTreeMap::new(),
+            clock: Timestamp::default(),
             next_effect: EffectId(1),
         }
     }
@@ -70,6 +77,7 @@ impl Model {
     /// Takes in one event. May change the record, which the loop then stores
     /// before it acknowledges the event or acts on it.
     pub fn apply(&mut self, event: Event, now: Timestamp) {
+        self.clock = now;
         match event {
             Event::Subscribed {
                 epoch,
@@ -140,6 +148,7 @@ impl Model {
             (TaskVerdict::Alive(TaskState::Unreachable | TaskState::Unknown), _)
             | (TaskVerdict::Over(_), _) => {
                 self.observed.stray_tasks.remove(&status.task_id);
+                self.observed.kills.remove(&status.task_id);
             }
             (TaskVerdict::Alive(_), Some(agent_id)) => {
                 self.observed.stray_tasks.insert(status.task_id, agent_id);
@@ -204,6 +213,9 @@ impl Model {
         now: Timestamp,
     ) {
         self.observed.tasks.remove(&index);
+        self.observed.kills.remove(&status.task_id);
+        self.observed.leader_moves.remove(&index);
+        self.observed.volumes_seen.remove(&index);
         // What etcd said before it ended says nothing about now.
         self.observed.probes.remove(&index);
         let Some(pod) = self.record.pods.get_mut(&index) else {
@@ -223,20 +235,24 @@ impl Model {
                 _ => None,
             });
         let kind = end_kind(end, launch, refusal);
+        let issued = launch.issued;
         launch.end = Some(LaunchEnd {
             at: now,
             kind,
             why: status.words.clone(),
         });
         match kind {
-            EndKind::Failed => {
-                let wait = crate::recovery::back_off(pod.failures.in_a_row);
+            EndKind::Asked => pod.failures = Failures::default(),
+            // A launch that Mesos dropped at once would otherwise be repeated
+            // at the speed of offers. One that had lived is not at fault.
+            EndKind::Gone if now.since(issued) >= STEADY_AFTER => {}
+            EndKind::Failed | EndKind::Gone => {
+                let wait = recovery::back_off(pod.failures.in_a_row);
                 pod.failures.in_a_row += 1;
                 pod.failures.last = Some(status.words.clone());
                 pod.failures.retry_at = Some(now.plus(wait));
             }
-            EndKind::Asked => pod.failures = Default::default(),
-            EndKind::Gone | EndKind::DataMissing | EndKind::AgentGivenUp => {}
+            EndKind::DataMissing | EndKind::AgentGivenUp => {}
         }
     }
 
@@ -300,6 +316,12 @@ impl Model {
                 for offer in offers {
                     self.observed.offers.remove(offer);
                 }
+            }
+            Effect::Kill { task_id, .. } => {
+                self.observed.kills.insert(task_id.clone(), now);
+            }
+            Effect::MoveLeader { from, .. } => {
+                self.observed.leader_moves.insert(*from, now);
             }
             _ => {}
         }

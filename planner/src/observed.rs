@@ -31,9 +31,12 @@ pub struct Observed {
     pub membership_refused: Option<(Timestamp, String)>,
     /// Reservations with our labels that no record knows: shown, not touched.
     pub unknown_reservations: BTreeSet<String>,
-    /// When a placement's agent made its newest offer, by pod, and whether the
-    /// placement's volume was in it.
+    /// Whether offers show the pods' volumes.
     pub volumes_seen: BTreeMap<PodIndex, VolumeSeen>,
+    /// When each task was last told to stop.
+    pub kills: BTreeMap<TaskId, Timestamp>,
+    /// When a pod was last told to hand over leadership.
+    pub leader_moves: BTreeMap<PodIndex, Timestamp>,
 }
 
 /// The connection to the master.
@@ -185,11 +188,14 @@ pub struct MemberSeen {
     pub is_learner: bool,
 }
 
-/// What the newest offer of a placement's agent said about its volume.
+/// What offers of a placement's agent say about its volume while no task of
+/// ours uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VolumeSeen {
-    /// When the offer came.
-    pub at: Timestamp,
-    /// Whether the volume was in it.
+    /// Whether the volume was in the newest offer.
     pub present: bool,
+    /// Since when offers have said the same.
+    pub since: Timestamp,
+    /// How many offers have said the same.
+    pub offers: u32,
 }

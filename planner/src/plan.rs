@@ -1,19 +1,60 @@
 //! The order in which things are looked at.
 
-use crate::decision::Decision;
-use crate::model::Model;
-use crate::time::Turn;
+use std::time::Duration;
 
-/// Stub.
-pub fn plan(model: &Model, _turn: &Turn) -> Decision {
-    Decision {
-        record: model.record.clone(),
-        effects: vec![],
-        waiting: Default::default(),
-        service_waiting: None,
-        refusals: Default::default(),
-        volumes_seen: Default::default(),
-        unknown_reservations: Default::default(),
-        wake_at: None,
+use crate::birth;
+use crate::decision::Decision;
+use crate::draft::Draft;
+use crate::explain;
+use crate::launching;
+use crate::membership;
+use crate::model::Model;
+use crate::observed::MesosLink;
+use crate::offers;
+use crate::placing;
+use crate::reconciling;
+use crate::recovery;
+use crate::restarting;
+use crate::time::Turn;
+use crate::waiting::WaitingReason;
+
+/// The loop plans at least this often, so that a timer that was forgotten
+/// somewhere costs seconds and not a night.
+const PLAN_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+
+/// Looks at what is wanted, recorded, observed and in flight, and answers with
+/// the next safe effects.
+///
+/// Level-triggered: it does not matter which event came last. Called twice on
+/// the same input it gives the same answer; called when all is well it gives
+/// nothing to do.
+pub fn plan(model: &Model, turn: &Turn) -> Decision {
+    let mut draft = Draft::new(model, turn);
+    draft.wake_in(PLAN_AT_LEAST_EVERY);
+    for index in draft.wanted_pods() {
+        draft.pod_mut(index);
     }
+    if let MesosLink::Disconnected { why } = &model.observed.mesos {
+        // Without the master we do not know what runs where: only look.
+        draft.service_waiting = Some(WaitingReason::NotConnected { why: why.clone() });
+        explain::explain(&mut draft);
+        return draft.finish();
+    }
+    reconciling::ask_about_tasks(&mut draft);
+    reconciling::kill_strays(&mut draft);
+    // What has happened to the pods, before anything is done about it.
+    placing::look_for_own_volumes(&mut draft);
+    recovery::settle_ended_launches(&mut draft);
+    recovery::forgive_steady_pods(&mut draft);
+    birth::look_for_quorum(&mut draft);
+    birth::clear_failed_birth(&mut draft);
+    // What is to be done, the most urgent first.
+    membership::change_one_member(&mut draft);
+    restarting::restart_one_pod(&mut draft);
+    placing::place_pods(&mut draft);
+    birth::fix_founders(&mut draft);
+    launching::launch_pods(&mut draft);
+    explain::explain(&mut draft);
+    offers::settle(&mut draft);
+    draft.finish()
 }

@@ -1,7 +1,139 @@
-//! Relaunching what failed.
+//! What the end of a launch means: relaunch in place, or a lost member.
 
 use std::time::Duration;
 
+use etcd_launch::PodIndex;
+
+use crate::draft::Draft;
+use crate::record::{
+    AbandonedPlacement, Cluster, EndKind, Failures, Membership, PlacementStage,
+};
+
+/// First pause after a failed launch; it doubles with every further failure.
+const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
+
+/// Longest pause between launches. The SDK's: long enough to harm nobody,
+/// short enough that a repaired agent is in use within minutes.
+const BACK_OFF_AT_MOST: Duration = Duration::from_secs(300);
+
+/// A pod whose etcd has answered for this long has recovered: the next failure
+/// starts counting anew.
+pub(crate) const STEADY_AFTER: Duration = Duration::from_secs(60);
+
+/// The pause before the next launch, given the failures before the newest one.
 pub(crate) fn back_off(failures_before: u32) -> Duration {
-    Duration::from_secs(1 << failures_before.min(8)).min(Duration::from_secs(300))
+    BACK_OFF_FIRST
+        .saturating_mul(1 << failures_before.min(16))
+        .min(BACK_OFF_AT_MOST)
+}
+
+/// Draws the consequences from launches that have ended and from volumes that
+/// have vanished.
+pub(crate) fn settle_ended_launches(draft: &mut Draft<'_>) {
+    for index in draft.recorded_pods() {
+        let pod = draft.pod_mut(index);
+        let Some(end) = pod.launch.as_ref().and_then(|launch| launch.end.clone()) else {
+            continue;
+        };
+        match end.kind {
+            EndKind::Asked => pod.restart_asked = false,
+            EndKind::Failed | EndKind::Gone => {}
+            EndKind::DataMissing => {
+                pod.launch = None;
+                lose_member(draft, index, &end.why);
+            }
+            EndKind::AgentGivenUp => {
+                pod.launch = None;
+                let why = format!("its agent was given up: {}", end.why);
+                abandon_placement(draft, index, &why);
+                lose_member(draft, index, &why);
+            }
+        }
+    }
+}
+
+/// A placement of which Mesos shows nothing any more.
+pub(crate) fn placement_vanished(draft: &mut Draft<'_>, index: PodIndex) {
+    let stage = draft
+        .pod(index)
+        .placement
+        .as_ref()
+        .map(|placement| placement.stage);
+    let why = match stage {
+        Some(PlacementStage::Requested(_)) => "its reservation was not granted",
+        Some(PlacementStage::Confirmed) => "its agent offers without its volume",
+        None => return,
+    };
+    abandon_placement(draft, index, why);
+    lose_member(draft, index, why);
+}
+
+/// Lets go of a placement. Nothing on it is touched: it may hold the newest
+/// copy of the data.
+fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
+    let now = draft.now();
+    let pod = draft.pod_mut(index);
+    if let Some(placement) = pod.placement.take() {
+        pod.generation = pod.generation.next();
+        draft.record.abandoned.push(AbandonedPlacement {
+            pod: index,
+            placement,
+            since: now,
+            why: why.to_owned(),
+        });
+    }
+    draft.volumes_seen.remove(&index);
+}
+
+/// Records that a pod's member is gone for good, whatever that means at this
+/// stage of the cluster's life.
+fn lose_member(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
+    match draft.record.cluster.clone() {
+        // Nobody has an identity, or all identities are being cleared.
+        Cluster::Unborn | Cluster::Abandoning { .. } => {}
+        Cluster::Forming(incarnation) => {
+            // Founders' ids are made from all founders' peer URLs: a lost one
+            // cannot be exchanged, and before quorum nothing can be lost by
+            // starting over.
+            let why = format!("{index}: {why}");
+            draft.record.cluster = Cluster::Abandoning { incarnation, why };
+        }
+        Cluster::Formed(_) => {
+            let pod = draft.pod_mut(index);
+            if let Some(member_id) =
+                pod.membership.enrolled().map(|enrolled| enrolled.member_id)
+            {
+                pod.membership = Membership::Lost {
+                    member_id,
+                    why: why.to_owned(),
+                };
+            }
+        }
+    }
+}
+
+/// Forgets the failures of pods that have recovered.
+pub(crate) fn forgive_steady_pods(draft: &mut Draft<'_>) {
+    let now = draft.now();
+    for index in draft.recorded_pods() {
+        let steady = draft.model.task(index).is_some_and(|seen| {
+            seen.answering_since
+                .is_some_and(|since| now.since(since) >= STEADY_AFTER)
+        });
+        if steady && draft.pod(index).failures != Failures::default() {
+            draft.pod_mut(index).failures = Failures::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_doubles_to_a_limit() {
+        let seconds: Vec<u64> = (0..11).map(|n| back_off(n).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(back_off(u32::MAX), BACK_OFF_AT_MOST);
+    }
 }

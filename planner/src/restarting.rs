@@ -1,0 +1,127 @@
+//! Restarts that an operator asked for: one pod at a time, leadership moved
+//! away first, and never at the cost of quorum.
+
+use std::time::Duration;
+
+use etcd_launch::{MemberId, PodIndex};
+
+use crate::draft::Draft;
+use crate::effect::Effect;
+use crate::quorum;
+use crate::reconciling;
+use crate::record::{Cluster, Failures, StopCause};
+use crate::waiting::WaitingReason;
+
+/// If leadership has not moved by then, the member is stopped all the same:
+/// etcd hands over by itself on SIGTERM, and moving first is a courtesy.
+const GIVE_UP_MOVING_LEADER_AFTER: Duration = Duration::from_secs(5);
+
+/// Goes on with the restart that was begun, or begins the next one.
+pub(crate) fn restart_one_pod(draft: &mut Draft<'_>) {
+    if matches!(draft.record.cluster, Cluster::Abandoning { .. }) {
+        return;
+    }
+    forget_restarts_of_stopped_pods(draft);
+    let asked: Vec<PodIndex> = draft
+        .recorded_pods()
+        .into_iter()
+        .filter(|index| draft.pod(*index).restart_asked)
+        .collect();
+    let begun = asked.iter().copied().find(|index| {
+        draft
+            .pod(*index)
+            .launch
+            .as_ref()
+            .is_some_and(|launch| launch.stop_asked.is_some())
+    });
+    let Some(chosen) = begun.or_else(|| asked.first().copied()) else {
+        return;
+    };
+    for index in asked.into_iter().filter(|index| *index != chosen) {
+        draft.wait(index, WaitingReason::OneAtATime { busy: chosen });
+    }
+    stop(draft, chosen);
+}
+
+/// What does not run needs no stop: it is launched without further back-off.
+fn forget_restarts_of_stopped_pods(draft: &mut Draft<'_>) {
+    for index in draft.recorded_pods() {
+        let pod = draft.pod_mut(index);
+        let running = pod
+            .launch
+            .as_ref()
+            .is_some_and(|launch| launch.end.is_none());
+        if pod.restart_asked && !running {
+            pod.restart_asked = false;
+            pod.failures = Failures::default();
+        }
+    }
+}
+
+fn stop(draft: &mut Draft<'_>, index: PodIndex) {
+    let begun = draft
+        .pod(index)
+        .launch
+        .as_ref()
+        .is_some_and(|launch| launch.stop_asked.is_some());
+    if !begun {
+        if draft.model.task(index).is_none() {
+            draft.wait(index, WaitingReason::Reconciling);
+            return;
+        }
+        if let Err(cost) = quorum::may_stop(draft.model, &draft.record, index) {
+            let quorum::StopWouldCostQuorum {
+                healthy_without,
+                voters,
+            } = cost;
+            draft.wait(
+                index,
+                WaitingReason::StopWouldCostQuorum {
+                    healthy_without,
+                    voters,
+                },
+            );
+            return;
+        }
+        if let Some(to) = leader_to_move_to(draft, index) {
+            move_leader(draft, index, to);
+            return;
+        }
+    }
+    let Some(launch) = draft.pod_mut(index).launch.as_mut() else {
+        return;
+    };
+    launch.stop_asked.get_or_insert(StopCause::Restart);
+    let (task_id, agent_id) = (launch.task_id.clone(), launch.agent_id.clone());
+    reconciling::kill(draft, Some(index), task_id, agent_id);
+    draft.wait(index, WaitingReason::Stopping);
+}
+
+/// The member to move leadership to, if the pod leads and there is still time
+/// to be polite: the healthy voter that has got furthest.
+fn leader_to_move_to(draft: &Draft<'_>, index: PodIndex) -> Option<MemberId> {
+    let own_id = draft.pod(index).membership.member_id()?;
+    if quorum::leader(draft.model)? != own_id {
+        return None;
+    }
+    let asked = draft.model.observed.leader_moves.get(&index);
+    if asked.is_some_and(|at| draft.now().since(*at) >= GIVE_UP_MOVING_LEADER_AFTER) {
+        return None;
+    }
+    quorum::voters(&draft.record)
+        .into_iter()
+        .filter(|voter| *voter != index)
+        .filter(|voter| quorum::is_healthy_voter_seen(draft.model, *voter))
+        .filter_map(|voter| quorum::fresh_answer(draft.model, voter))
+        .max_by_key(|answer| (answer.raft_applied_index, answer.member_id))
+        .map(|answer| answer.member_id)
+}
+
+fn move_leader(draft: &mut Draft<'_>, from: PodIndex, to: MemberId) {
+    draft.wait(from, WaitingReason::MovingLeader { to });
+    let asked = draft.model.observed.leader_moves.get(&from).copied();
+    match asked {
+        Some(at) => draft.wake_at(at.plus(GIVE_UP_MOVING_LEADER_AFTER)),
+        None => draft.effects.push(Effect::MoveLeader { from, to }),
+    }
+}
