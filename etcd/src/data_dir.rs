@@ -162,3 +162,114 @@ fn is_file(path: &Path) -> Result<bool, EtcdError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wal::tests::{REAL_IDENTITY, head_of, real_head};
+
+    const FIRST: &str = "member/wal/0000000000000000-0000000000000000.wal";
+    const SECOND: &str = "member/wal/0000000000000001-0000000000001000.wal";
+    const THIRD: &str = "member/wal/0000000000000002-0000000000002000.wal";
+
+    /// Makes the files (a name that ends in `/` is a directory) and looks.
+    fn look(files: &[(&str, &[u8])]) -> DataDir {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, contents) in files {
+            let path = directory.path().join(name);
+            if name.ends_with('/') {
+                fs::create_dir_all(path).unwrap();
+                continue;
+            }
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, contents).unwrap();
+        }
+        inspect(directory.path()).unwrap()
+    }
+
+    fn wal(wal_files: usize, has_database: bool) -> DataDir {
+        DataDir::Wal {
+            identity: REAL_IDENTITY,
+            wal_files,
+            has_database,
+        }
+    }
+
+    #[test]
+    fn directories_without_a_log() {
+        let absent = inspect(Path::new("/nonexistent/data")).unwrap();
+        assert_eq!(absent, DataDir::Absent);
+        assert_eq!(look(&[]), DataDir::Empty);
+        assert_eq!(
+            look(&[("guard.json", b"{}"), ("lost+found/", b"")]),
+            DataDir::Empty
+        );
+        assert_eq!(look(&[("member/", b"")]), DataDir::Empty);
+        let cut_short = DataDir::NoWal {
+            has_database: false,
+        };
+        assert_eq!(look(&[("member/snap/", b"")]), cut_short);
+        assert_eq!(look(&[("member/wal.tmp/0.tmp", b"")]), cut_short);
+        assert_eq!(look(&[("member/wal/0.tmp", b"")]), cut_short);
+        let log_lost = DataDir::NoWal { has_database: true };
+        assert_eq!(
+            look(&[("member/snap/db", b"x"), ("member/wal/", b"")]),
+            log_lost
+        );
+    }
+
+    #[test]
+    fn logs_of_one_owner() {
+        let head = &real_head();
+        assert_eq!(look(&[(FIRST, head)]), wal(1, false));
+        assert_eq!(
+            look(&[(FIRST, head), ("member/snap/db", b"x")]),
+            wal(1, true)
+        );
+        assert_eq!(
+            look(&[(FIRST, head), (SECOND, head), (THIRD, head)]),
+            wal(3, false)
+        );
+        // etcd has deleted the first files and is making the next one.
+        assert_eq!(
+            look(&[(SECOND, head), (THIRD, head), ("member/wal/1.tmp", b"")]),
+            wal(2, false)
+        );
+    }
+
+    #[test]
+    fn logs_that_prove_nothing() {
+        #[track_caller]
+        fn check(found: DataDir, expected: &str) {
+            let DataDir::Damaged(damage) = found else {
+                panic!("{found:?}")
+            };
+            assert_eq!(damage.problem, expected);
+        }
+        let head = &real_head();
+        check(look(&[(FIRST, b"")]), "ends before it says whose it is");
+        check(
+            look(&[(FIRST, head), (THIRD, head)]),
+            "does not follow the log file before it",
+        );
+        // The same head with another member id and a checksum to match would
+        // be a foreign file; etcd itself would stop on it.
+        check(
+            look(&[(FIRST, head), (SECOND, b"")]),
+            "ends before it says whose it is",
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_an_error_not_emptiness() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = inspect(file.path()).unwrap_err();
+        assert!(
+            matches!(error, EtcdError::DataDirUnreadable { .. }),
+            "{error:?}"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("member"), "not a directory").unwrap();
+        assert!(inspect(directory.path()).is_err());
+    }
+}

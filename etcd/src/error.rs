@@ -1,5 +1,6 @@
 //! What can go wrong between us and a member, told apart as callers need it.
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -204,22 +205,28 @@ impl EtcdError {
     ) -> Self {
         let endpoint = endpoint.to_owned();
         match error {
-            etcd_client::Error::GRpcStatus(status) => {
-                let said = GrpcAnswer {
-                    code: status.code() as i32,
-                    message: status.message(),
-                    causes: || causes_of(&status),
-                };
-                sort_answer(endpoint, call, said)
+            etcd_client::Error::GRpcStatus(status) => match status.source() {
+                // Only a status made on our side has a cause; what the server
+                // sent came as text.
+                Some(cause) => {
+                    let detail = with_causes(status.message(), cause);
+                    EtcdError::Unreachable { endpoint, detail }
+                }
+                None => sort_answer(
+                    endpoint,
+                    call,
+                    status.code() as i32,
+                    status.message().to_owned(),
+                ),
+            },
+            etcd_client::Error::TransportError(error) => {
+                let detail = with_causes("transport", &error);
+                EtcdError::Unreachable { endpoint, detail }
             }
-            etcd_client::Error::TransportError(error) => EtcdError::Unreachable {
-                endpoint,
-                detail: causes_of(&error),
-            },
-            etcd_client::Error::IoError(error) => EtcdError::Unreachable {
-                endpoint,
-                detail: causes_of(&error),
-            },
+            etcd_client::Error::IoError(error) => {
+                let detail = with_causes("connection", &error);
+                EtcdError::Unreachable { endpoint, detail }
+            }
             other => EtcdError::Other {
                 endpoint,
                 call,
@@ -229,24 +236,17 @@ impl EtcdError {
     }
 }
 
-/// A gRPC status, reduced to what sorting needs.
-struct GrpcAnswer<'a, Causes: FnOnce() -> String> {
-    code: i32,
-    message: &'a str,
-    causes: Causes,
-}
-
 /// etcd's words are the only sure sign: several of its answers share one gRPC
-/// code, and "Unavailable" comes from the transport as well as from etcd.
-/// The texts are those of etcd's `rpctypes` package; 3.4 to 3.7 agree on them.
-fn sort_answer<Causes: FnOnce() -> String>(
+/// code. The texts are those of etcd's `rpctypes` package; 3.4 to 3.7 agree on
+/// them.
+fn sort_answer(
     endpoint: String,
     call: &'static str,
-    said: GrpcAnswer<'_, Causes>,
+    code: i32,
+    message: String,
 ) -> EtcdError {
-    let message = said.message.to_owned();
-    let Some(words) = said.message.strip_prefix("etcdserver: ") else {
-        return sort_by_code(endpoint, call, said);
+    let Some(words) = message.strip_prefix("etcdserver: ") else {
+        return sort_by_code(endpoint, call, code, message);
     };
     match words {
         "unhealthy cluster"
@@ -286,13 +286,13 @@ fn sort_answer<Causes: FnOnce() -> String>(
     }
 }
 
-fn sort_by_code<Causes: FnOnce() -> String>(
+fn sort_by_code(
     endpoint: String,
     call: &'static str,
-    said: GrpcAnswer<'_, Causes>,
+    code: i32,
+    message: String,
 ) -> EtcdError {
-    let message = said.message.to_owned();
-    match said.code {
+    match code {
         GRPC_PERMISSION_DENIED | GRPC_UNAUTHENTICATED => {
             EtcdError::Permission { message }
         }
@@ -305,16 +305,8 @@ fn sort_by_code<Causes: FnOnce() -> String>(
         }
         GRPC_UNAVAILABLE => EtcdError::Unreachable {
             endpoint,
-            detail: (said.causes)(),
+            detail: message,
         },
-        // A connection that breaks amid a call ends as "unknown" or
-        // "cancelled" with the transport's error as its source.
-        _ if message.contains("transport error") || message.contains("h2 protocol") => {
-            EtcdError::Unreachable {
-                endpoint,
-                detail: (said.causes)(),
-            }
-        }
         _ => EtcdError::Other {
             endpoint,
             call,
@@ -323,19 +315,115 @@ fn sort_by_code<Causes: FnOnce() -> String>(
     }
 }
 
-/// An error and its causes in one line, without saying the same twice in a row.
-fn causes_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+/// What happened and why in one line, without saying the same twice in a row.
+fn with_causes(what: &str, cause: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = what.to_owned();
     let mut last = text.clone();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
+    let mut next = Some(cause);
+    while let Some(error) = next {
+        let said = error.to_string();
         if !last.ends_with(&said) {
             text.push_str(": ");
             text.push_str(&said);
         }
         last = said;
-        cause = inner.source();
+        next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(code: i32, message: &str) -> String {
+        let error = sort_answer(
+            "http://x:1".to_owned(),
+            "member add",
+            code,
+            message.to_owned(),
+        );
+        let kind = format!("{error:?}");
+        kind.split([' ', '{']).next().unwrap().to_owned()
+    }
+
+    /// Codes and texts as etcd sends them.
+    #[test]
+    fn etcds_answers_are_sorted() {
+        #[track_caller]
+        fn check(code: i32, message: &str, expected: &str) {
+            assert_eq!(sorted(code, message), expected, "{message}");
+        }
+        check(14, "etcdserver: unhealthy cluster", "UnhealthyCluster");
+        check(
+            9,
+            "etcdserver: re-configuration failed due to not enough started members",
+            "UnhealthyCluster",
+        );
+        check(
+            9,
+            "etcdserver: can only promote a learner member which is in sync with leader",
+            "LearnerNotReady",
+        );
+        check(
+            9,
+            "etcdserver: can only promote a learner member",
+            "NotALearner",
+        );
+        check(
+            9,
+            "etcdserver: too many learner members in cluster",
+            "TooManyLearners",
+        );
+        check(
+            14,
+            "etcdserver: rpc not supported for learner",
+            "LearnerCannotServe",
+        );
+        check(
+            9,
+            "etcdserver: rpc not supported for learner",
+            "LearnerCannotServe",
+        );
+        check(9, "etcdserver: not leader", "NotLeader");
+        check(9, "etcdserver: bad leader transferee", "BadTransferTarget");
+        check(5, "etcdserver: member not found", "MemberNotFound");
+        check(9, "etcdserver: member ID already exist", "MemberExists");
+        check(9, "etcdserver: Peer URLs already exists", "MemberExists");
+        check(14, "etcdserver: no leader", "NoQuorum");
+        check(14, "etcdserver: leader changed", "NoQuorum");
+        check(14, "etcdserver: request timed out", "NoQuorum");
+        check(
+            14,
+            "etcdserver: request timed out, possibly due to previous leader failure",
+            "NoQuorum",
+        );
+        check(4, "context deadline exceeded", "NoQuorum");
+        check(2, "context deadline exceeded", "NoQuorum");
+        check(14, "etcdserver: server stopped", "Unreachable");
+        check(14, "connection closed", "Unreachable");
+        check(7, "etcdserver: permission denied", "Permission");
+        check(16, "etcdserver: invalid auth token", "Permission");
+        check(3, "etcdserver: user name is empty", "Permission");
+        check(16, "whatever", "Permission");
+        check(12, "unknown method Downgrade", "NotSupported");
+        check(8, "etcdserver: mvcc: database space exceeded", "Other");
+        check(15, "etcdserver: corrupt cluster", "Other");
+        check(13, "boom", "Other");
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] Middle);
+        #[derive(Debug, thiserror::Error)]
+        #[error("same words")]
+        struct Middle(#[source] io::Error);
+        let error = Outer(Middle(io::Error::other("same words")));
+        assert_eq!(
+            with_causes("transport", &error),
+            "transport: outer: same words"
+        );
+    }
 }

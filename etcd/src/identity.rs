@@ -141,3 +141,106 @@ pub fn parse_id(text: &str) -> Result<u64, EtcdError> {
     }
     u64::from_str_radix(text, 16).map_err(|_| bad_id())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn founders(list: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {
+        list.iter()
+            .map(|(name, urls)| {
+                (
+                    name.to_string(),
+                    urls.iter().map(|url| url.to_string()).collect(),
+                )
+            })
+            .collect()
+    }
+
+    /// The expected ids are those that etcd 3.4.23 and 3.5.30 logged (both the
+    /// same) when started with these tokens and lists.
+    #[test]
+    fn ids_are_those_of_real_servers() {
+        #[track_caller]
+        fn check(token: &str, list: &[(&str, &[&str])], cluster: &str, members: &str) {
+            let birth = static_birth(token, &founders(list)).unwrap();
+            let ids: Vec<String> =
+                birth.member_ids.iter().copied().map(format_id).collect();
+            assert_eq!(format_id(birth.cluster_id), cluster);
+            assert_eq!(ids.join(" "), members);
+        }
+        check(
+            "dcos-one",
+            &[
+                ("etcd-0-node", &["http://127.0.0.2:2380"]),
+                ("etcd-1-node", &["http://127.0.0.3:2380"]),
+                ("etcd-2-node", &["http://127.0.0.4:2380"]),
+            ],
+            "d9e31a0cfd119b87",
+            "713e69dde06124c9 464ca23821fad634 859d02fce29701e",
+        );
+        check(
+            "2d7e3a2e-9f51-4f0c-8a55-0d6f5c6a1c11",
+            &[("etcd-0-node", &["https://etcd-0-node.etcd.mesos:2380"])],
+            "95eedcc328302b8",
+            "6a236935e5fdd266",
+        );
+        // Two URLs, given here in the order that etcd does not hash them in.
+        check(
+            "two",
+            &[("a", &["http://127.0.0.2:2380", "http://127.0.0.2:12380"])],
+            "ed86b92f3cbf13a8",
+            "ba23edc0c045923",
+        );
+        check(
+            "six",
+            &[("a", &["http://[::1]:2380"])],
+            "5d8e71f055c44044",
+            "f59d51003d3461a6",
+        );
+    }
+
+    #[test]
+    fn another_token_makes_another_cluster() {
+        let list = founders(&[("a", &["http://127.0.0.2:2380"])]);
+        let one = static_birth("one", &list).unwrap();
+        let two = static_birth("two", &list).unwrap();
+        assert_ne!(one.cluster_id, two.cluster_id);
+        assert_ne!(one.member_ids, two.member_ids);
+    }
+
+    #[test]
+    fn lists_that_etcd_would_refuse() {
+        #[track_caller]
+        fn check(list: &[(&str, &[&str])], expected: &str) {
+            let error = static_birth("t", &founders(list)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        check(&[], "at least one founder");
+        check(&[("a", &[])], "founder a has no peer url");
+        check(&[("a", &["127.0.0.2:2380"])], "must begin with http://");
+        check(&[("a", &["HTTP://127.0.0.2:2380"])], "lower case");
+        check(&[("a", &["http://127.0.0.2"])], "needs a port");
+        check(&[("a", &["http://127.0.0.2:"])], "needs a port");
+        check(&[("a", &["http://127.0.0.2:070"])], "between 0 and 65535");
+        check(&[("a", &["http://127.0.0.2:65536"])], "between 0 and 65535");
+        check(&[("a", &["http://127.0.0.2:2380/"])], "without path");
+        check(&[("a", &["http://:2380"])], "needs a host");
+        check(&[("a", &["http://::1:2380"])], "stands in brackets");
+        check(
+            &[("a", &["http://h:2380"]), ("b", &["http://h:2380"])],
+            "peer url http://h:2380 is given for a and b",
+        );
+    }
+
+    #[test]
+    fn ids_are_read_as_they_are_written() {
+        for id in [1, 0x0a1a_f28e_26eb_474d, u64::MAX] {
+            assert_eq!(parse_id(&format_id(id)).unwrap(), id);
+        }
+        assert_eq!(format_id(0x0a1a_f28e_26eb_474d), "a1af28e26eb474d");
+        for text in ["", "+1", "xyz", "10000000000000000"] {
+            assert!(parse_id(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -179,3 +179,66 @@ pub const DATA_BUGS: &[DataBug] = &[
         affected: &[line(5, 0, 33), line(6, 0, 14)],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bugs_of_the_versions_that_debian_has() {
+        #[track_caller]
+        fn check(version: &str, expected: &str) {
+            let bugs = known_data_bugs(version.parse().unwrap());
+            let ids: Vec<&str> = bugs.iter().map(|bug| bug.id).collect();
+            assert_eq!(ids.join(" "), expected, "{version}");
+        }
+        check(
+            "3.4.23",
+            "etcd#20653 etcd#17780 etcd#18475 etcd#20418 etcd#20616 etcd#15548 \
+             CVE-2026-33413 CVE-2026-33343",
+        );
+        check(
+            "3.5.16",
+            "etcd#20653 etcd#18799 etcd#20418 etcd#20616 etcd#19557 etcd#20995 \
+             etcd#20339 etcd#21694 CVE-2026-33413 CVE-2026-33343 \
+             GHSA-3wh4-j44w-pg92 GHSA-xg4h-6gfc-h4m8",
+        );
+        check(
+            "3.5.30",
+            "etcd#21694 GHSA-3wh4-j44w-pg92 GHSA-xg4h-6gfc-h4m8",
+        );
+        check("3.5.33", "");
+        check("3.6.14", "");
+    }
+
+    #[test]
+    fn a_bug_says_where_it_is_fixed() {
+        let bugs = known_data_bugs(EtcdVersion::new(3, 4, 31));
+        let bug = bugs.iter().find(|bug| bug.id == "etcd#17780").unwrap();
+        let fixed_in = bug.fixed_in(EtcdVersion::new(3, 4, 31));
+        assert_eq!(fixed_in, Some(EtcdVersion::new(3, 4, 32)));
+        assert_eq!(bug.fixed_in(EtcdVersion::new(3, 4, 32)), None);
+        assert_eq!(
+            bug.to_string(),
+            "etcd#17780: a crash during compaction can make revisions go backwards \
+             (fixed in 3.4.32, 3.5.14)"
+        );
+    }
+
+    #[test]
+    fn the_table_is_sound() {
+        for bug in DATA_BUGS {
+            assert!(
+                !bug.affected.is_empty() && !bug.text.ends_with('.'),
+                "{}",
+                bug.id
+            );
+            for line in bug.affected {
+                assert_eq!(line.first.minor, line.fixed_in.minor, "{}", bug.id);
+                assert!(line.first < line.fixed_in, "{}", bug.id);
+            }
+            let same_id = DATA_BUGS.iter().filter(|other| other.id == bug.id).count();
+            assert_eq!(same_id, 1, "{}", bug.id);
+        }
+    }
+}

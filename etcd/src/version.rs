@@ -224,3 +224,143 @@ impl FromStr for EtcdVersion {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> EtcdVersion {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn versions_are_read() {
+        #[track_caller]
+        fn check(text: &str, expected: Option<&str>) {
+            let read = text.parse::<EtcdVersion>().ok().map(|v| v.to_string());
+            assert_eq!(read.as_deref(), expected, "{text}");
+        }
+        check("3.5.30", Some("3.5.30"));
+        check("v3.4.23", Some("3.4.23"));
+        check("3.8.0-alpha.0", Some("3.8.0-pre"));
+        check("3.6.1+vendor", Some("3.6.1"));
+        for bad in [
+            "", "3", "3.5", "3.5.x", "3.5.30.1", "3.5.-1", "+3.5.1", "3..1", "3.5.1-",
+        ] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered() {
+        let ascending = [
+            "3.4.23",
+            "3.4.100",
+            "3.5.9",
+            "3.5.30",
+            "3.6.0-rc.1",
+            "3.6.0",
+        ];
+        for pair in ascending.windows(2) {
+            assert!(version(pair[0]) < version(pair[1]), "{pair:?}");
+        }
+    }
+
+    /// What the programs of 3.4.23 and 3.5.30 print.
+    #[test]
+    fn program_output_is_read() {
+        #[track_caller]
+        fn check(output: &str, expected: &str) {
+            let read = EtcdVersion::from_program_output(output).unwrap();
+            assert_eq!(read.to_string(), expected);
+        }
+        check(
+            "etcd Version: 3.5.30\nGit SHA: Not provided (use ./build instead of go build)\n\
+             Go Version: go1.26.4\nGo OS/Arch: linux/amd64\n",
+            "3.5.30",
+        );
+        check("etcdctl version: 3.4.23\nAPI version: 3.4\n", "3.4.23");
+        check("etcdutl version: 3.5.30\nAPI version: 3.5\n", "3.5.30");
+        let error =
+            EtcdVersion::from_program_output("Go Version: go1.26.4\n").unwrap_err();
+        assert!(
+            error.to_string().contains("names no etcd version"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_versions_can_do() {
+        #[track_caller]
+        fn check(question: fn(EtcdVersion) -> bool, no: &[&str], yes: &[&str]) {
+            for text in no {
+                assert!(!question(version(text)), "{text}");
+            }
+            for text in yes {
+                assert!(question(version(text)), "{text}");
+            }
+        }
+        check(
+            EtcdVersion::has_readyz,
+            &["3.3.27", "3.4.28", "3.5.10"],
+            &["3.4.29", "3.5.11", "3.6.0", "4.0.0"],
+        );
+        check(
+            EtcdVersion::accepts_enable_v2,
+            &["3.6.0", "4.0.0"],
+            &["3.4.23", "3.5.30"],
+        );
+        check(
+            EtcdVersion::accepts_experimental_flags,
+            &["3.7.0"],
+            &["3.4.0", "3.6.14"],
+        );
+        check(EtcdVersion::has_feature_gates, &["3.5.30"], &["3.6.0"]);
+        check(EtcdVersion::has_etcdutl, &["3.4.23"], &["3.5.0", "3.6.0"]);
+        check(
+            EtcdVersion::restore_bumps_revision,
+            &["3.4.26", "3.5.9"],
+            &["3.4.27", "3.5.10", "3.6.0"],
+        );
+        check(
+            EtcdVersion::learner_serves_snapshots,
+            &["3.4.27"],
+            &["3.4.28", "3.5.0"],
+        );
+        check(EtcdVersion::has_downgrade, &["3.5.30"], &["3.6.0"]);
+        check(
+            EtcdVersion::adds_member_with_one_of_five_down,
+            &["3.4.45", "3.5.29", "3.6.10"],
+            &["3.5.30", "3.6.11", "3.7.0"],
+        );
+        check(
+            EtcdVersion::peer_port_serves_clients,
+            &["3.6.0"],
+            &["3.5.30"],
+        );
+    }
+
+    #[test]
+    fn safety_flags_speak_each_versions_language() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            assert_eq!(version(text).safety_flags().join(" "), expected, "{text}");
+        }
+        check(
+            "3.4.23",
+            "--pre-vote=true --experimental-initial-corrupt-check=true",
+        );
+        check("3.5.1", "--experimental-initial-corrupt-check=true");
+        check(
+            "3.5.30",
+            "--experimental-initial-corrupt-check=true \
+             --experimental-compact-hash-check-enabled=true \
+             --experimental-stop-grpc-service-on-defrag=true",
+        );
+        check(
+            "3.6.0",
+            "--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true,\
+             StopGRPCServiceOnDefrag=true",
+        );
+    }
+}

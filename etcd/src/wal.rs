@@ -306,3 +306,140 @@ impl Crc32c {
         table
     };
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The first 104 bytes of a log that etcd 3.5.30 wrote (3.4.23 wrote the
+    /// same), as member c88e42e261df2946 of cluster bf4b7445b1c6215d.
+    const REAL_HEAD: &str = "\
+        040000000000008408041000000000002000000000000000080110ced6edcd01\
+        1a1608c6d2fc8ea6dc90c7c80110ddc2988edb88dda5bf010e00000000000082\
+        080510d0dab7b4091a040800100000006e000000000000820802108faab1a509\
+        1a64080110011801";
+
+    pub(crate) const REAL_IDENTITY: WalIdentity = WalIdentity {
+        cluster_id: 0xbf4b_7445_b1c6_215d,
+        member_id: 0xc88e_42e2_61df_2946,
+    };
+
+    pub(crate) fn real_head() -> Vec<u8> {
+        REAL_HEAD
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| {
+                u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()
+            })
+            .collect()
+    }
+
+    /// A log's head as etcd would write it for this owner.
+    pub(crate) fn head_of(identity: WalIdentity) -> Vec<u8> {
+        let mut metadata = vec![0x08];
+        put_varint(&mut metadata, identity.member_id);
+        metadata.push(0x10);
+        put_varint(&mut metadata, identity.cluster_id);
+        let mut crc = Crc32c::default();
+        crc.update(&metadata);
+        let mut record = vec![0x08, RECORD_METADATA as u8, 0x10];
+        put_varint(&mut record, u64::from(crc.value()));
+        record.extend([0x1a, metadata.len() as u8]);
+        record.extend(metadata);
+        let mut head = real_head()[..16].to_vec();
+        head.extend((record.len() as u64).to_le_bytes());
+        head.extend(record);
+        head
+    }
+
+    fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+    }
+
+    fn read(bytes: &[u8]) -> Result<WalIdentity, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory
+            .path()
+            .join("0000000000000000-0000000000000000.wal");
+        fs::write(&path, bytes).unwrap();
+        identity_of_file(&path)
+            .unwrap()
+            .map_err(|damage| damage.problem)
+    }
+
+    #[test]
+    fn a_real_head_names_its_owner() {
+        assert_eq!(read(&real_head()), Ok(REAL_IDENTITY));
+        assert_eq!(read(&head_of(REAL_IDENTITY)), Ok(REAL_IDENTITY));
+    }
+
+    #[test]
+    fn zeroed_space_and_cut_files_prove_nothing() {
+        assert_eq!(read(&[]).unwrap_err(), "ends before it says whose it is");
+        assert_eq!(
+            read(&[0; 4096]).unwrap_err(),
+            "ends before it says whose it is"
+        );
+        // The metadata record ends at byte 56; any cut before that shows.
+        for length in 0..56 {
+            assert!(read(&real_head()[..length]).is_err(), "{length}");
+        }
+        assert_eq!(read(&real_head()[..56]), Ok(REAL_IDENTITY));
+    }
+
+    #[test]
+    fn no_flipped_bit_yields_another_owner() {
+        // Bytes 0 to 55 are the two records that matter.
+        for position in 0..56 * 8 {
+            let mut bytes = real_head();
+            bytes[position / 8] ^= 1 << (position % 8);
+            if let Ok(identity) = read(&bytes) {
+                assert_eq!(identity, REAL_IDENTITY, "bit {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_huge_length_is_damage_not_memory() {
+        let mut bytes = real_head();
+        bytes[6] = 0xff;
+        assert!(read(&bytes).unwrap_err().contains("claims"));
+    }
+
+    #[test]
+    fn file_names() {
+        #[track_caller]
+        fn check(name: &str, expected: Option<(u64, u64)>) {
+            let read = WalFileName::parse(name);
+            assert_eq!(
+                read.map(|n| (n.sequence, n.first_index)),
+                expected,
+                "{name}"
+            );
+        }
+        check("0000000000000000-0000000000000000.wal", Some((0, 0)));
+        check(
+            "000000000000000a-00000000000f4240.wal",
+            Some((10, 1_000_000)),
+        );
+        check("0.tmp", None);
+        check("0000000000000000-0000000000000000.wal.broken", None);
+        check("0-0.wal", None);
+        check("+000000000000000-0000000000000000.wal", None);
+    }
+
+    #[test]
+    fn the_checksum_is_castagnolis() {
+        // The check value of CRC-32C, from the catalogue of CRCs.
+        let mut crc = Crc32c::default();
+        crc.update(b"1234");
+        crc.update(b"56789");
+        assert_eq!(crc.value(), 0xe306_9283);
+    }
+}
