@@ -252,11 +252,17 @@ mod tests {
             look(&[(FIRST, head), (THIRD, head)]),
             "does not follow the log file before it",
         );
-        // The same head with another member id and a checksum to match would
-        // be a foreign file; etcd itself would stop on it.
         check(
             look(&[(FIRST, head), (SECOND, b"")]),
             "ends before it says whose it is",
+        );
+        let foreign = &head_of(WalIdentity {
+            member_id: 7,
+            ..REAL_IDENTITY
+        });
+        check(
+            look(&[(FIRST, head), (SECOND, foreign)]),
+            "belongs to another member",
         );
     }
 
