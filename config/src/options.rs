@@ -99,7 +99,8 @@ section! {
         log_level: LogLevel = LogLevel::Info, Kind::Word(LogLevel::WORDS);
 
         /// Whether the first members start together (`parallel`) or the cluster
-        /// grows member by member (`serial`).
+        /// grows member by member (`serial`, which is not built yet and starts them
+        /// together with a warning).
         deploy_strategy: Strategy = Strategy::Parallel, Kind::Word(Strategy::WORDS);
 
         /// How a change is rolled out. Whatever is asked, members are restarted one
@@ -115,10 +116,10 @@ section! {
         /// survive no more failures than the odd count below.
         count: MemberCount = MemberCount::THREE, Kind::OneOf(MemberCount::ALLOWED);
 
-        /// Which agents may hold a member, as a Marathon constraint in JSON text.
+        /// Which agents may hold a member, as a Marathon constraint: a text with JSON.
         /// Used when a member is placed; running members stay where they are.
         placement_constraint: Placement = Placement::UniqueHostname,
-            Kind::Text(text::PLACEMENT);
+            Kind::JsonText(text::PLACEMENT);
 
         /// Processor share of each member, in cpus.
         cpus: MilliCpus = MilliCpus(1_000), CPUS;
@@ -129,9 +130,11 @@ section! {
         /// takes them back when memory gets short. What must fit is the rest, and
         /// most of that is the log entries since the last snapshot: see
         /// `etcd.snapshot_count`. Measured (etcd 3.4.23, full speed, writes of
-        /// 10 KB, until a quota of 2048 MB was full): 0.5 GB with the default
-        /// `etcd.snapshot_count`, 2.2 GB with etcd's own of 100000. The original
-        /// package's default was 256 MB.
+        /// 10 KB, until a quota of 2048 MB was full): 0.4 GB with the default
+        /// `etcd.snapshot_count`, 2.1 GB with etcd's own of 100000. The index takes
+        /// about 0.5 KB for each key (measured with a million keys): many small keys
+        /// need more memory than their database does disk. The original package's
+        /// default was 256 MB.
         mem: Megabytes = Megabytes(1_024), megabytes(128);
 
         /// Size of each member's volume in MB (2^20 bytes). At least `etcd.quota` and
@@ -141,7 +144,7 @@ section! {
         /// of 64,000,000 bytes; it keeps five and prepares a sixth. Defragmenting, and
         /// a member that catches up, write a second copy of the database. Under heavy
         /// load the log also holds what was written in the 30 seconds between two
-        /// clean-ups (measured: 1 GB). The default holds a full database of 2048 MB,
+        /// clean-ups (measured at full speed: 1.3 GB). The default holds a full database of 2048 MB,
         /// its second copy and 1 GB of log. The original package's default was
         /// 100 MB: less than an empty member needs.
         disk: Megabytes = Megabytes(5_120), megabytes(512);

@@ -53,6 +53,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A text.
     Text(TextRule),
+    /// A text that holds JSON; in an options file the JSON itself will do too.
+    JsonText(TextRule),
     /// A text, or nothing. An empty text counts as nothing.
     OptionalText(TextRule),
     /// A list of texts, or one text with commas between the items.
@@ -87,7 +89,7 @@ impl Kind {
                 one_of(&numbers.iter().map(u64::to_string).collect::<Vec<_>>())
             }
             Self::Word(words) => one_of(words),
-            Self::Text(rule) => rule.allowed.to_owned(),
+            Self::Text(rule) | Self::JsonText(rule) => rule.allowed.to_owned(),
             Self::OptionalText(rule) => format!("{}, or empty", rule.allowed),
             Self::List(rule) => format!("a list, each item {}", rule.allowed),
         }
@@ -101,7 +103,9 @@ impl Kind {
             Self::Whole { .. } | Self::OneOf(_) => "integer",
             Self::Cpus { .. } => "number",
             Self::Word(_) => "string",
-            Self::Text(rule) | Self::OptionalText(rule) => rule.type_name,
+            Self::Text(rule) | Self::JsonText(rule) | Self::OptionalText(rule) => {
+                rule.type_name
+            }
             Self::List(_) => "list",
         }
     }
@@ -121,9 +125,10 @@ impl Kind {
             }
             (Self::OneOf(numbers), Value::Whole(number)) => numbers.contains(number),
             (Self::Word(words), Value::Text(text)) => words.contains(&text.as_str()),
-            (Self::Text(rule) | Self::OptionalText(rule), Value::Text(text)) => {
-                (rule.accepts)(text)
-            }
+            (
+                Self::Text(rule) | Self::JsonText(rule) | Self::OptionalText(rule),
+                Value::Text(text),
+            ) => (rule.accepts)(text),
             (Self::List(rule), Value::List(items)) => {
                 items.iter().all(|item| (rule.accepts)(item))
             }

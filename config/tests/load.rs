@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use etcd_config::load::{LoadError, Loaded, Origin, Override, Sources, load};
-use etcd_config::{MilliCpus, Options};
+use etcd_config::{MilliCpus, Options, Placement};
 use serde_json::{Value, json};
 
 /// What the scheduler cannot do without, as flags.
@@ -147,15 +147,40 @@ fn every_kind_is_read_from_text() {
 }
 
 #[test]
+fn a_constraint_may_be_json_or_text_with_json() {
+    for constraint in [r#"[["hostname", "UNIQUE"]]"#, r#""hostname:UNIQUE""#] {
+        let file = format!(r#"{{"node": {{"placement_constraint": {constraint}}}}}"#);
+        let loaded = Scene::new(&file).load();
+        assert_eq!(
+            loaded.options.node.placement_constraint,
+            Placement::UniqueHostname
+        );
+        assert_eq!(loaded.warnings, []);
+    }
+    check(
+        r#"{"node": {"placement_constraint": [["@zone", "GROUP_BY"]]}}"#,
+        "node.placement_constraint = [[\"@zone\",\"GROUP_BY\"]] is refused (options file \
+         options.json); allowed: [[\"hostname\", \"UNIQUE\"]] (or hostname:UNIQUE) for \
+         one member a host, [] or empty for any agent",
+    );
+}
+
+#[test]
 fn single_values_are_refused_with_what_is_allowed() {
     let from = "(options file options.json)";
     let counts = "allowed: 1, 3, 5, 7 or 9";
-    for count in ["0", "2", "-3", "11", "3.5", "\"3\"", "null", "[3]", "true"] {
+    for count in [
+        "0", "2", "-3", "11", "3.5", "\"two\"", "null", "[3]", "true",
+    ] {
         check(
             &format!(r#"{{"node": {{"count": {count}}}}}"#),
             &format!("node.count = {count} is refused {from}; {counts}"),
         );
     }
+    check(
+        r#"{"node": {"count": "3"}}"#,
+        &format!("node.count = \"3\" is refused {from}; {counts}, without quotes"),
+    );
     check(
         r#"{"node": {"mem": -256}}"#,
         &format!(

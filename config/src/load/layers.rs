@@ -190,15 +190,23 @@ fn take(
             suggestion,
         });
     };
-    match read_value(&row.kind, json, spelling).filter(|value| row.kind.accepts(value)) {
-        Some(value) => given.push(Given { row, value, origin }),
-        None => errors.push(LoadError::Refused {
-            option: row.name,
-            value: shown(json),
-            origin,
-            allowed: row.kind.allowed(),
-        }),
+    let read = |spelling| {
+        read_value(&row.kind, json, spelling).filter(|value| row.kind.accepts(value))
+    };
+    if let Some(value) = read(spelling) {
+        return given.push(Given { row, value, origin });
     }
+    let hint = if read(Spelling::Text).is_some() {
+        ", without quotes"
+    } else {
+        ""
+    };
+    errors.push(LoadError::Refused {
+        option: row.name,
+        value: shown(json),
+        origin,
+        allowed: format!("{}{hint}", row.kind.allowed()),
+    });
 }
 
 /// The name of an option as its source would spell it.
@@ -235,6 +243,11 @@ fn read_value(kind: &Kind, json: &Json, spelling: Spelling) -> Option<Value> {
             .find(|word| text.is_some_and(|text| word.eq_ignore_ascii_case(text)))
             .map(|word| Value::Text((*word).to_owned())),
         Kind::Text(_) => text.map(|text| Value::Text(text.to_owned())),
+        Kind::JsonText(_) => match json {
+            Json::String(text) => Some(Value::Text(text.clone())),
+            Json::Array(_) => Some(Value::Text(json.to_string())),
+            _ => None,
+        },
         Kind::OptionalText(_) => match json {
             Json::Null => Some(Value::Unset),
             _ => text.map(|text| {

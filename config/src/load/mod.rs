@@ -64,8 +64,8 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
 }
 
-/// The variables of this process that may hold options. What is not Unicode is
-/// kept as well as can be, and refused later where it matters.
+/// The variables of this process that may hold options. What is not Unicode shows as
+/// replacement characters, in messages too, instead of ending the process.
 #[must_use]
 pub fn process_environment() -> Vec<(String, String)> {
     std::env::vars_os()
