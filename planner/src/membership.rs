@@ -64,6 +64,11 @@ pub(crate) fn change_one_member(draft: &mut Draft<'_>) {
     if change_in_flight(draft.model) {
         return;
     }
+    if !last_change_has_shown(draft.model) {
+        let why = "the last change has not shown in the member list yet".to_owned();
+        draft.wait(index, WaitingReason::MembershipUnsettled { why });
+        return;
+    }
     if let Some((at, why)) = &draft.model.observed.membership_refused {
         let again = at.plus(TRY_AGAIN_AFTER);
         if again > draft.now() {
@@ -118,6 +123,22 @@ fn pod_to_change(draft: &Draft<'_>) -> Option<PodIndex> {
         })
         .min()
         .map(|(_, index)| index)
+}
+
+/// Whether members have been asked since the last change: what they said before
+/// does not tell what came of it.
+fn last_change_has_shown(model: &Model) -> bool {
+    let answered = model
+        .observed
+        .probes
+        .values()
+        .filter(|probe| probe.answer.is_ok())
+        .map(|probe| probe.at)
+        .max();
+    model
+        .observed
+        .membership_asked
+        .is_none_or(|asked| answered.is_some_and(|answered| answered > asked))
 }
 
 fn change_in_flight(model: &Model) -> bool {

@@ -320,6 +320,9 @@ impl Model {
             Effect::Kill { task_id, .. } => {
                 self.observed.kills.insert(task_id.clone(), now);
             }
+            Effect::AddLearner { .. }
+            | Effect::Promote { .. }
+            | Effect::RemoveMember { .. } => self.observed.membership_asked = Some(now),
             Effect::MoveLeader { from, .. } => {
                 self.observed.leader_moves.insert(*from, now);
             }

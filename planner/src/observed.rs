@@ -26,6 +26,9 @@ pub struct Observed {
     pub probes: BTreeMap<PodIndex, Probe>,
     /// Why agents were refused for a pod when they last made an offer.
     pub refusals: BTreeMap<PodIndex, BTreeMap<AgentId, OfferRefusal>>,
+    /// When a change of members was last asked for: what members said before
+    /// does not tell what came of it.
+    pub membership_asked: Option<Timestamp>,
     /// The newest refusal of a change of members, which is not tried again at
     /// once.
     pub membership_refused: Option<(Timestamp, String)>,
