@@ -118,13 +118,13 @@ impl Effect {
     pub fn awaits_result(&self) -> bool {
         match self {
             Effect::Accept { .. }
+            | Effect::Decline { .. }
             | Effect::Kill { .. }
             | Effect::AddLearner { .. }
             | Effect::Promote { .. }
             | Effect::RemoveMember { .. }
             | Effect::MoveLeader { .. } => true,
-            Effect::Decline { .. }
-            | Effect::Suppress
+            Effect::Suppress
             | Effect::Revive
             | Effect::Reconcile { .. }
             | Effect::ReconcileAll => false,

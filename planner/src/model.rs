@@ -87,6 +87,7 @@ impl Model {
                 // Offers of an earlier subscription are void; a failed-over
                 // master never heard of them.
                 self.observed.offers.clear();
+                self.observed.offers_in_doubt.clear();
                 self.observed.stray_tasks.clear();
                 self.observed.mesos = MesosLink::Connected(Session {
                     epoch,
@@ -98,6 +99,7 @@ impl Model {
             }
             Event::Disconnected { why } => {
                 self.observed.offers.clear();
+                self.observed.offers_in_doubt.clear();
                 self.observed.mesos = MesosLink::Disconnected { why };
             }
             Event::Offers(offers) => {
@@ -264,8 +266,18 @@ impl Model {
             return;
         };
         match in_flight.effect {
-            // Nobody knows whether it arrived. The master does: ask it.
-            Effect::Accept { .. } | Effect::Kill { .. } => {
+            // Nobody knows whether it arrived. The master does: ask it. If the
+            // ACCEPT comes late, after the DECLINE, Mesos refuses its launch.
+            Effect::Accept { offer_id, .. } => {
+                self.observed.offers_in_doubt.insert(offer_id);
+                if let MesosLink::Connected(session) = &mut self.observed.mesos {
+                    session.reconciled = None;
+                }
+            }
+            Effect::Decline { offers, .. } => {
+                self.observed.offers_in_doubt.extend(offers);
+            }
+            Effect::Kill { .. } => {
                 if let MesosLink::Connected(session) = &mut self.observed.mesos {
                     session.reconciled = None;
                 }
@@ -276,8 +288,7 @@ impl Model {
             | Effect::MoveLeader { .. } => {
                 self.observed.membership_refused = Some((now, why));
             }
-            Effect::Decline { .. }
-            | Effect::Suppress
+            Effect::Suppress
             | Effect::Revive
             | Effect::Reconcile { .. }
             | Effect::ReconcileAll => {}
@@ -315,6 +326,7 @@ impl Model {
             Effect::Decline { offers, .. } => {
                 for offer in offers {
                     self.observed.offers.remove(offer);
+                    self.observed.offers_in_doubt.remove(offer);
                 }
             }
             Effect::Kill { task_id, .. } => {

@@ -18,6 +18,10 @@ pub struct Observed {
     pub mesos: MesosLink,
     /// Offers that we hold.
     pub offers: BTreeMap<OfferId, Offer>,
+    /// Offers of which we do not know whether the master took them back: the
+    /// call that accepted or declined them failed. Without another DECLINE
+    /// their resources could stay with us for ever.
+    pub offers_in_doubt: BTreeSet<OfferId>,
     /// The newest status of each recorded launch.
     pub tasks: BTreeMap<PodIndex, TaskSeen>,
     /// Tasks of ours that no record knows.

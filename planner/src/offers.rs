@@ -49,7 +49,11 @@ pub(crate) fn settle(draft: &mut Draft<'_>) {
         .map(|offer| offer.id.clone())
         .collect();
     let nothing_at_hand = declined.is_empty();
-    if !nothing_at_hand {
+    let declined: Vec<OfferId> = declined
+        .into_iter()
+        .chain(draft.model.observed.offers_in_doubt.iter().cloned())
+        .collect();
+    if !declined.is_empty() {
         let refuse = match appetite {
             Appetite::Nothing => REFUSE_WHEN_IDLE,
             Appetite::Soon => REFUSE_WHILE_BUSY,

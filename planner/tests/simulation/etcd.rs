@@ -84,14 +84,19 @@ impl Etcd {
                 return Err(format!("{id} started on the data of {:?}", wal.identity));
             }
             None if member.had_log => {
-                return Err(format!("{id} started on an empty directory under an old id"));
+                return Err(format!(
+                    "{id} started on an empty directory under an old id"
+                ));
             }
             None => 0,
         };
         member.had_log = true;
         member.running = Some(log);
         member.serving = false;
-        disk.wal = Some(Wal { identity: identity.clone(), log });
+        disk.wal = Some(Wal {
+            identity: identity.clone(),
+            log,
+        });
         Ok(())
     }
 
@@ -109,7 +114,11 @@ impl Etcd {
     /// Elections and one client write in every cluster that has quorum.
     pub(crate) fn step(&mut self) -> Result<(), String> {
         for (cluster_id, cluster) in &mut self.clusters {
-            let voters = cluster.members.values().filter(|member| !member.is_learner).count();
+            let voters = cluster
+                .members
+                .values()
+                .filter(|member| !member.is_learner)
+                .count();
             let longest = cluster
                 .members
                 .iter()
@@ -132,14 +141,21 @@ impl Etcd {
                 ));
             }
             let leader_runs = cluster.leader.is_some_and(|leader| {
-                cluster.members.get(&leader).is_some_and(|member| member.running.is_some())
+                cluster
+                    .members
+                    .get(&leader)
+                    .is_some_and(|member| member.running.is_some())
             });
             if !leader_runs {
                 cluster.term += 1;
                 cluster.leader = Some(longest_id);
             }
             cluster.committed = log + 1;
-            for member in cluster.members.values_mut().filter(|member| member.running.is_some()) {
+            for member in cluster
+                .members
+                .values_mut()
+                .filter(|member| member.running.is_some())
+            {
                 member.running = Some(log + 1);
                 member.serving = true;
             }

@@ -10,7 +10,13 @@ use world::{Faults, World};
 /// After the faults end, the world must be well within this many seconds.
 const RECOVERS_WITHIN: u64 = 1_500;
 
-fn run(seed: u64, members: u16, agents: usize, faults: Faults, tracing: bool) -> Result<(), String> {
+fn run(
+    seed: u64,
+    members: u16,
+    agents: usize,
+    faults: Faults,
+    tracing: bool,
+) -> Result<(), String> {
     let faults_until = faults.until;
     let mut world = World::new(seed, members, agents, faults);
     world.tracing = tracing;
@@ -36,7 +42,9 @@ fn run_world(world: &mut World, faults_until: u64) -> Result<(), String> {
             return is_at_rest(world);
         }
     }
-    Err(format!("not well {RECOVERS_WITHIN} seconds after the last fault"))
+    Err(format!(
+        "not well {RECOVERS_WITHIN} seconds after the last fault"
+    ))
 }
 
 /// When all is well there is nothing to do and nothing to explain.
@@ -51,15 +59,24 @@ fn is_at_rest(world: &mut World) -> Result<(), String> {
     }
     // Reconciliation once an hour aside, rest means rest.
     let made = world.calls - calls;
-    if made > 2 { Err(format!("{made} calls in 20 seconds at rest")) } else { Ok(()) }
+    if made > 2 {
+        Err(format!("{made} calls in 20 seconds at rest"))
+    } else {
+        Ok(())
+    }
 }
 
 fn seeds() -> u64 {
-    std::env::var("ETCD_SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
+    std::env::var("ETCD_SIMULATION_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(2_000)
 }
 
 fn check_all(name: &str, each: impl Fn(u64) -> Result<(), String>) {
-    if let Some(seed) = std::env::var("ETCD_SIMULATION_SEED").ok().and_then(|text| text.parse().ok())
+    if let Some(seed) = std::env::var("ETCD_SIMULATION_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
     {
         each(seed).unwrap_or_else(|error| panic!("{error}"));
         return;
@@ -84,7 +101,12 @@ fn tracing() -> bool {
 #[test]
 fn undisturbed() {
     check_all("undisturbed", |seed| {
-        let faults = Faults { until: 0, crash: 1, breakage: 1, losses: 0 };
+        let faults = Faults {
+            until: 0,
+            crash: 1,
+            breakage: 1,
+            losses: 0,
+        };
         run(seed, 3, 3, faults, tracing())
     });
 }
@@ -92,7 +114,12 @@ fn undisturbed() {
 #[test]
 fn transient_faults_and_crashes() {
     check_all("transient faults and crashes", |seed| {
-        let faults = Faults { until: 120, crash: 30, breakage: 10, losses: 0 };
+        let faults = Faults {
+            until: 120,
+            crash: 30,
+            breakage: 10,
+            losses: 0,
+        };
         let members = [1, 3, 3, 5][usize::try_from(seed % 4).unwrap()];
         run(seed, members, usize::from(members), faults, tracing())
     });
@@ -101,7 +128,12 @@ fn transient_faults_and_crashes() {
 #[test]
 fn one_member_lost_for_good() {
     check_all("one member lost for good", |seed| {
-        let faults = Faults { until: 120, crash: 40, breakage: 12, losses: 1 };
+        let faults = Faults {
+            until: 120,
+            crash: 40,
+            breakage: 12,
+            losses: 1,
+        };
         let members = [3, 3, 5][usize::try_from(seed % 3).unwrap()];
         run(seed, members, usize::from(members) + 1, faults, tracing())
     });

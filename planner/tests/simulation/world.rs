@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcd_launch::{
-    ClusterId, ClusterStart, ClusterToken, FORMAT, Founder, Identity, LaunchSpec, MemberId,
-    Phase, PodIndex, Refusal, Report, SupersededIdentity,
+    ClusterId, ClusterStart, ClusterToken, FORMAT, Founder, Identity, LaunchSpec,
+    MemberId, Phase, PodIndex, Refusal, Report, SupersededIdentity,
 };
 use etcd_planner::effect::{Operation, Outcome};
 use etcd_planner::event::{TaskStatus, TaskVerdict};
 use etcd_planner::observed::{MemberAnswer, MemberSeen, Probe, TaskEnd, TaskState};
 use etcd_planner::offer::{
-    AgentId, Bundle, FrameworkId, Hostname, Megabytes, MilliCpus, Offer, OfferId, PortRange,
-    ReservationId, ReservedBundle, TaskId, VolumeId,
+    AgentId, Bundle, FrameworkId, Hostname, Megabytes, MilliCpus, Offer, OfferId,
+    PortRange, ReservationId, ReservedBundle, TaskId, VolumeId,
 };
 use etcd_planner::record::{Cluster, Placement, Record, TargetId};
 use etcd_planner::target::{Needs, PlacementRule};
-use etcd_planner::{Decision, Effect, Event, Model, Target, Timestamp, Turn, plan, quorum};
+use etcd_planner::{
+    Decision, Effect, Event, Model, Target, Timestamp, Turn, plan, quorum,
+};
 
 use crate::chance::Chance;
 use crate::etcd::{Disk, Etcd};
@@ -36,7 +38,7 @@ pub(crate) struct Agent {
     gone: bool,
     reserved: BTreeMap<ReservationId, Reserved>,
     refused_until: Timestamp,
-    offered: bool,
+    offered: Option<OfferId>,
 }
 
 struct Reserved {
@@ -107,7 +109,10 @@ pub(crate) struct World {
 }
 
 /// A fast stand-in for the SHA-1 of the real ids.
-pub(crate) fn identify(token: &ClusterToken, founders: &[Founder]) -> (ClusterId, Vec<MemberId>) {
+pub(crate) fn identify(
+    token: &ClusterToken,
+    founders: &[Founder],
+) -> (ClusterId, Vec<MemberId>) {
     let hash = |text: &str| {
         text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -161,11 +166,15 @@ impl World {
                 id: AgentId(format!("agent-{number}")),
                 host: format!("10.0.0.{number}"),
                 // Some agents appear late.
-                down_until: if chance.once_in(4) { chance.below(30) } else { 0 },
+                down_until: if chance.once_in(4) {
+                    chance.below(30)
+                } else {
+                    0
+                },
                 gone: false,
                 reserved: BTreeMap::new(),
                 refused_until: Timestamp(0),
-                offered: false,
+                offered: None,
             })
             .collect();
         World {
@@ -235,6 +244,7 @@ impl World {
                 return Ok(());
             }
             self.stored = decision.record.clone();
+            self.check_stored()?;
             if self.crashes() {
                 return Ok(());
             }
@@ -243,7 +253,11 @@ impl World {
                 self.calls += 1;
                 self.note(|| format!("effect: {effect}"));
                 let lost = self.faulty() && self.chance.once_in(60);
-                let done = if lost { Err("lost on its way".into()) } else { self.carry_out(&effect) };
+                let done = if lost {
+                    Err("lost on its way".into())
+                } else {
+                    self.carry_out(&effect)
+                };
                 if self.crashes() {
                     return Ok(());
                 }
@@ -251,7 +265,9 @@ impl World {
                 let unanswered = self.faulty() && self.chance.once_in(60);
                 let outcome = match done {
                     Ok(()) if !unanswered => Outcome::Done,
-                    Ok(()) => Outcome::Failed { why: "no answer".into() },
+                    Ok(()) => Outcome::Failed {
+                        why: "no answer".into(),
+                    },
                     Err(why) => Outcome::Failed { why },
                 };
                 if effect.awaits_result() {
@@ -275,12 +291,15 @@ impl World {
         let crashes = self.faulty() && self.chance.once_in(self.faults.crash);
         if crashes {
             self.note(|| "scheduler crashes".into());
-            self.model =
-                Model::new(self.model.target_id.clone(), self.model.target.clone(), self.stored.clone());
+            self.model = Model::new(
+                self.model.target_id.clone(),
+                self.model.target.clone(),
+                self.stored.clone(),
+            );
             self.inbox.clear();
             self.connected = false;
             for agent in &mut self.agents {
-                agent.offered = false;
+                agent.offered = None;
             }
         }
         crashes
@@ -288,19 +307,19 @@ impl World {
 
     /// Properties of every single decision.
     fn check(&mut self, decision: &Decision) -> Result<(), String> {
-        let bytes = serde_json::to_vec(&decision.record).map_err(|error| error.to_string())?;
+        let bytes =
+            serde_json::to_vec(&decision.record).map_err(|error| error.to_string())?;
         if bytes.len() > etcd_planner::record::RECORD_LIMIT_BYTES {
             return Err(format!("the record has {} bytes", bytes.len()));
         }
-        if let Cluster::Formed(incarnation) = &decision.record.cluster {
-            self.formed.insert(incarnation.cluster_id);
-        }
-        if self.formed.len() > 1 {
-            return Err(format!("two clusters were formed: {:?}", self.formed));
-        }
         let mut accepted = BTreeSet::new();
         for effect in &decision.effects {
-            if let Effect::Accept { offer_id, operations, .. } = effect {
+            if let Effect::Accept {
+                offer_id,
+                operations,
+                ..
+            } = effect
+            {
                 if !accepted.insert(offer_id.clone()) {
                     return Err(format!("{offer_id} accepted twice"));
                 }
@@ -324,9 +343,23 @@ impl World {
         Ok(())
     }
 
+    /// The cluster is born once.
+    fn check_stored(&mut self) -> Result<(), String> {
+        if let Cluster::Formed(incarnation) = &self.stored.cluster {
+            self.formed.insert(incarnation.cluster_id);
+        }
+        if self.formed.len() > 1 {
+            return Err(format!("two clusters were formed: {:?}", self.formed));
+        }
+        Ok(())
+    }
+
     fn check_launch(&self, spec: &LaunchSpec) -> Result<(), String> {
         if spec.start == ClusterStart::New && !self.formed.is_empty() {
-            return Err(format!("{} is launched as new after the cluster formed", spec.pod));
+            return Err(format!(
+                "{} is launched as new after the cluster formed",
+                spec.pod
+            ));
         }
         let running = self.tasks.values().any(|task| {
             task.spec.identity.member_id == spec.identity.member_id
@@ -348,7 +381,7 @@ impl World {
         self.suppressed = false;
         self.epoch += 1;
         for agent in &mut self.agents {
-            agent.offered = false;
+            agent.offered = None;
             agent.refused_until = Timestamp(0);
         }
         self.inbox.push(Event::Subscribed {
@@ -365,13 +398,13 @@ impl World {
         for number in 0..self.agents.len() {
             let agent = &self.agents[number];
             let up = !agent.gone && agent.down_until <= self.tick;
-            if !up || agent.offered || agent.refused_until > self.now {
+            if !up || agent.offered.is_some() || agent.refused_until > self.now {
                 continue;
             }
             self.next_offer += 1;
             let id = OfferId(format!("offer-{:08}", self.next_offer));
-            offers.push(self.offer_of(number, id));
-            self.agents[number].offered = true;
+            offers.push(self.offer_of(number, id.clone()));
+            self.agents[number].offered = Some(id);
         }
         if !offers.is_empty() {
             self.inbox.push(Event::Offers(offers));
@@ -390,7 +423,10 @@ impl World {
             cpus: MilliCpus(4000),
             mem: Megabytes(8192),
             disk: Megabytes(20_000),
-            ports: vec![PortRange { begin: 2379, end: 2380 }],
+            ports: vec![PortRange {
+                begin: 2379,
+                end: 2380,
+            }],
         };
         let mut reserved = BTreeMap::new();
         for (reservation_id, held) in &agent.reserved {
@@ -413,7 +449,11 @@ impl World {
                         disk: needs.executor_disk,
                         ports,
                     },
-                    volumes: held.volumes.keys().map(|id| (id.clone(), needs.volume)).collect(),
+                    volumes: held
+                        .volumes
+                        .keys()
+                        .map(|id| (id.clone(), needs.volume))
+                        .collect(),
                 },
             );
         }
@@ -434,12 +474,19 @@ impl World {
 
     fn carry_out(&mut self, effect: &Effect) -> Result<(), String> {
         match effect {
-            Effect::Accept { agent_id, operations, .. } => self.accept(agent_id, operations),
+            Effect::Accept {
+                agent_id,
+                offer_id,
+                operations,
+                ..
+            } => self.accept(agent_id, offer_id, operations),
             Effect::Decline { offers, refuse } => {
                 let until = self.now.plus(*refuse);
-                let _ = offers;
-                for agent in self.agents.iter_mut().filter(|agent| agent.offered) {
-                    agent.offered = false;
+                for agent in &mut self.agents {
+                    if !agent.offered.as_ref().is_some_and(|id| offers.contains(id)) {
+                        continue;
+                    }
+                    agent.offered = None;
                     agent.refused_until = until;
                 }
                 Ok(())
@@ -479,7 +526,10 @@ impl World {
             }
             Effect::AddLearner { peer_url, .. } => self.add_learner(peer_url),
             Effect::Promote { member_id, .. } => self.with_quorum(|cluster| {
-                let member = cluster.members.get_mut(member_id).ok_or("member not found")?;
+                let member = cluster
+                    .members
+                    .get_mut(member_id)
+                    .ok_or("member not found")?;
                 let committed = cluster.committed;
                 if member.running.is_none_or(|log| log + 5 < committed) {
                     return Err("not in sync with leader".into());
@@ -488,7 +538,11 @@ impl World {
                 Ok(())
             }),
             Effect::RemoveMember { member_id, .. } => self.with_quorum(|cluster| {
-                cluster.members.remove(member_id).map(|_| ()).ok_or("member not found".into())
+                cluster
+                    .members
+                    .remove(member_id)
+                    .map(|_| ())
+                    .ok_or("member not found".into())
             }),
             Effect::MoveLeader { to, .. } => self.with_quorum(|cluster| {
                 cluster.leader = Some(*to);
@@ -513,14 +567,21 @@ impl World {
     fn add_learner(&mut self, peer_url: &str) -> Result<(), String> {
         let fresh = MemberId(self.chance.next());
         self.with_quorum(|cluster| {
-            let down = cluster.members.values().any(|member| member.running.is_none());
+            let down = cluster
+                .members
+                .values()
+                .any(|member| member.running.is_none());
             if down {
                 return Err("unhealthy cluster".into());
             }
             if cluster.members.values().any(|member| member.is_learner) {
                 return Err("too many learner members".into());
             }
-            if cluster.members.values().any(|member| member.peer_url == peer_url) {
+            if cluster
+                .members
+                .values()
+                .any(|member| member.peer_url == peer_url)
+            {
                 return Err("peer URLs already exist".into());
             }
             cluster.members.insert(
@@ -538,10 +599,20 @@ impl World {
         })
     }
 
-    fn accept(&mut self, agent_id: &AgentId, operations: &[Operation]) -> Result<(), String> {
+    fn accept(
+        &mut self,
+        agent_id: &AgentId,
+        offer_id: &OfferId,
+        operations: &[Operation],
+    ) -> Result<(), String> {
         let number = self.agent_number(agent_id).ok_or("no such agent")?;
-        self.agents[number].offered = false;
-        let up = !self.agents[number].gone && self.agents[number].down_until <= self.tick;
+        let valid = self.agents[number].offered.as_ref() == Some(offer_id);
+        if valid {
+            self.agents[number].offered = None;
+        }
+        let up = valid
+            && !self.agents[number].gone
+            && self.agents[number].down_until <= self.tick;
         for operation in operations {
             match operation {
                 Operation::Reserve(placement) if up => {
@@ -560,20 +631,29 @@ impl World {
                     );
                 }
                 Operation::CreateVolume(placement) if up => {
-                    if let Some(reserved) =
-                        self.agents[number].reserved.get_mut(&placement.reservation_id)
+                    if let Some(reserved) = self.agents[number]
+                        .reserved
+                        .get_mut(&placement.reservation_id)
                     {
-                        reserved.volumes.insert(placement.volume_id.clone(), Disk::default());
+                        reserved
+                            .volumes
+                            .insert(placement.volume_id.clone(), Disk::default());
                     }
                 }
                 Operation::Reserve(_) | Operation::CreateVolume(_) => {}
                 Operation::Launch(order) => {
-                    let held = self.agents[number].reserved.get(&order.placement.reservation_id);
+                    let held = self.agents[number]
+                        .reserved
+                        .get(&order.placement.reservation_id);
                     let has_volume = held.is_some_and(|held| {
                         held.volumes.contains_key(&order.placement.volume_id)
                     });
                     if !up || !has_volume {
-                        self.tell(&order.task_id, TaskVerdict::Over(TaskEnd::Failed), None);
+                        self.tell(
+                            &order.task_id,
+                            TaskVerdict::Over(TaskEnd::Failed),
+                            None,
+                        );
                         continue;
                     }
                     // Some starts are slow: O2 of the original package.
@@ -615,9 +695,9 @@ impl World {
         }
         let (state, phase) = match task.phase {
             TaskPhase::Preparing(_) => (TaskState::Staging, None),
-            TaskPhase::Up { told: Told::Answering } => {
-                (TaskState::Running, Some(self.answering(task_id)))
-            }
+            TaskPhase::Up {
+                told: Told::Answering,
+            } => (TaskState::Running, Some(self.answering(task_id))),
             TaskPhase::Up { .. } => (TaskState::Starting, Some(Phase::EtcdStarted)),
             TaskPhase::Crashed(_) => (TaskState::Running, None),
             TaskPhase::Stopping(_) => (TaskState::Killing, None),
@@ -638,7 +718,12 @@ impl World {
         let task = self.tasks.get(task_id);
         let report = phase.and_then(|phase| {
             let spec = &task?.spec;
-            Some(Report { format: FORMAT, pod: spec.pod, generation: spec.generation, phase })
+            Some(Report {
+                format: FORMAT,
+                pod: spec.pod,
+                generation: spec.generation,
+                phase,
+            })
         });
         let agent_id = task.map(|task| self.agents[task.agent].id.clone());
         self.note(|| format!("status: {task_id} {verdict:?} {report:?}"));
@@ -688,7 +773,7 @@ impl World {
                 }
             }
             if down {
-                self.agents[number].offered = false;
+                self.agents[number].offered = None;
             }
         }
     }
@@ -697,7 +782,9 @@ impl World {
         for id in self.tasks.keys().cloned().collect::<Vec<_>>() {
             let reachable = self.agents[self.tasks[&id].agent].down_until <= self.tick;
             match self.tasks[&id].phase {
-                TaskPhase::Preparing(ready) | TaskPhase::Crashed(ready) if ready <= self.tick => {
+                TaskPhase::Preparing(ready) | TaskPhase::Crashed(ready)
+                    if ready <= self.tick =>
+                {
                     self.start_etcd(&id)?;
                 }
                 TaskPhase::Up { told } if reachable => self.report(&id, told),
@@ -713,7 +800,8 @@ impl World {
     /// What the real executor's data gate decides, in a few lines.
     fn start_etcd(&mut self, id: &TaskId) -> Result<(), String> {
         let task = &self.tasks[id];
-        let (spec, placement, agent) = (task.spec.clone(), task.placement.clone(), task.agent);
+        let (spec, placement, agent) =
+            (task.spec.clone(), task.placement.clone(), task.agent);
         let Some(disk) = self.agents[agent]
             .reserved
             .get_mut(&placement.reservation_id)
@@ -724,11 +812,17 @@ impl World {
         };
         let identity = spec.identity.clone();
         let superseded = |found: &Identity| {
-            let found =
-                SupersededIdentity { cluster_id: found.cluster_id, member_id: found.member_id };
+            let found = SupersededIdentity {
+                cluster_id: found.cluster_id,
+                member_id: found.member_id,
+            };
             spec.history.superseded.contains(&found)
         };
-        if disk.guard.as_ref().is_some_and(|(found, _)| *found != identity && superseded(found)) {
+        if disk
+            .guard
+            .as_ref()
+            .is_some_and(|(found, _)| *found != identity && superseded(found))
+        {
             *disk = Disk::default();
         }
         let missing = match (&disk.guard, &disk.wal) {
@@ -741,7 +835,9 @@ impl World {
             }
         };
         if missing {
-            let refusal = Refusal::DataMissing { what: "no WAL".into() };
+            let refusal = Refusal::DataMissing {
+                what: "no WAL".into(),
+            };
             self.end_task(id, TaskEnd::Failed, Some(Phase::Refused(refusal)));
             return Ok(());
         }
@@ -752,7 +848,11 @@ impl World {
             .iter()
             .filter_map(|(index, pod)| {
                 let enrolled = pod.membership.enrolled()?;
-                Some((enrolled.member_id, index.task_name(), enrolled.peer_url.clone()))
+                Some((
+                    enrolled.member_id,
+                    index.task_name(),
+                    enrolled.peer_url.clone(),
+                ))
             })
             .collect();
         let founders = (spec.start == ClusterStart::New).then_some(&founders[..]);
@@ -767,7 +867,9 @@ impl World {
             *disk = copy;
         }
         if let Some(task) = self.tasks.get_mut(id) {
-            task.phase = TaskPhase::Up { told: Told::Nothing };
+            task.phase = TaskPhase::Up {
+                told: Told::Nothing,
+            };
         }
         Ok(())
     }
@@ -782,7 +884,11 @@ impl World {
         let serving = member.is_some_and(|member| member.serving);
         let told_now = match told {
             Told::Nothing => {
-                self.tell(id, TaskVerdict::Alive(TaskState::Starting), Some(Phase::EtcdStarted));
+                self.tell(
+                    id,
+                    TaskVerdict::Alive(TaskState::Starting),
+                    Some(Phase::EtcdStarted),
+                );
                 Told::Started
             }
             Told::Started if serving => {
@@ -827,7 +933,9 @@ impl World {
                 .etcd
                 .clusters
                 .get(&identity.cluster_id)
-                .and_then(|cluster| Some((cluster, cluster.members.get(&identity.member_id)?)))
+                .and_then(|cluster| {
+                    Some((cluster, cluster.members.get(&identity.member_id)?))
+                })
                 .filter(|(_, member)| member.serving)
                 .map(|(cluster, member)| MemberAnswer {
                     cluster_id: identity.cluster_id,
@@ -853,7 +961,13 @@ impl World {
                         .collect(),
                 })
                 .ok_or("connection refused".to_owned());
-            probes.push((task.spec.pod, Probe { at: self.now, answer }));
+            probes.push((
+                task.spec.pod,
+                Probe {
+                    at: self.now,
+                    answer,
+                },
+            ));
         }
         for (pod, probe) in probes {
             self.inbox.push(Event::Probed { pod, probe });
@@ -863,7 +977,8 @@ impl World {
     // ---- faults ----------------------------------------------------------
 
     fn break_something(&mut self) {
-        let number = usize::try_from(self.chance.below(self.agents.len() as u64)).unwrap();
+        let number =
+            usize::try_from(self.chance.below(self.agents.len() as u64)).unwrap();
         let tasks: Vec<TaskId> = self
             .tasks
             .iter()
@@ -880,23 +995,30 @@ impl World {
                     let identity = self.tasks[&id].spec.identity.clone();
                     if let TaskPhase::Up { .. } = self.tasks[&id].phase {
                         self.etcd.stop(&identity);
-                        self.tasks.get_mut(&id).unwrap().phase = TaskPhase::Crashed(again);
+                        self.tasks.get_mut(&id).unwrap().phase =
+                            TaskPhase::Crashed(again);
                     }
                 }
             }
             // The executor dies, and its etcd with it.
-            1 => tasks.iter().for_each(|id| self.end_task(id, TaskEnd::Failed, None)),
+            1 => tasks
+                .iter()
+                .for_each(|id| self.end_task(id, TaskEnd::Failed, None)),
             // The agent is away for a while; the tasks go on.
             2 | 3 => {
                 let away = 1 + self.chance.below(20);
                 self.agents[number].down_until = self.tick + away;
             }
             // The host reboots.
-            4 => tasks.iter().for_each(|id| self.end_task(id, TaskEnd::Gone, None)),
+            4 => tasks
+                .iter()
+                .for_each(|id| self.end_task(id, TaskEnd::Gone, None)),
             // The master is lost for a moment.
             5 => {
                 self.connected = false;
-                self.inbox.push(Event::Disconnected { why: "connection lost".into() });
+                self.inbox.push(Event::Disconnected {
+                    why: "connection lost".into(),
+                });
             }
             // The scheduler is killed at rest.
             6 => {
@@ -913,19 +1035,25 @@ impl World {
             7 if self.faults.losses > 0 => {
                 self.faults.losses -= 1;
                 self.agents[number].gone = true;
-                tasks.iter().for_each(|id| self.end_task(id, TaskEnd::GoneByOperator, None));
+                tasks
+                    .iter()
+                    .for_each(|id| self.end_task(id, TaskEnd::GoneByOperator, None));
                 self.agents[number].reserved.clear();
             }
             // A volume is emptied or vanishes while its executor is dead.
             8 if self.faults.losses > 0 && !self.agents[number].reserved.is_empty() => {
                 self.faults.losses -= 1;
-                tasks.iter().for_each(|id| self.end_task(id, TaskEnd::Failed, None));
+                tasks
+                    .iter()
+                    .for_each(|id| self.end_task(id, TaskEnd::Failed, None));
                 let vanishes = self.chance.once_in(2);
                 for held in self.agents[number].reserved.values_mut() {
                     if vanishes {
                         held.volumes.clear();
                     } else {
-                        held.volumes.values_mut().for_each(|disk| *disk = Disk::default());
+                        held.volumes
+                            .values_mut()
+                            .for_each(|disk| *disk = Disk::default());
                     }
                 }
             }
