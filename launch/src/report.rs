@@ -25,8 +25,10 @@ pub struct Report {
 pub enum Phase {
     /// Checking the program and the data directory. Mesos state STARTING.
     Preparing,
-    /// The guard file is on disk and etcd runs, but does not answer yet.
-    /// From now on an empty volume means a lost member. Mesos state STARTING.
+    /// The guard file is on disk and etcd is being started; it does not answer
+    /// yet. From now on an empty volume means a lost member, so on a fresh
+    /// volume the executor waits for the agent's acknowledgement of this status
+    /// before it starts etcd. Mesos state STARTING.
     EtcdStarted,
     /// etcd answers on its client port, with the identity that was asked for.
     /// Says nothing about quorum. Mesos state RUNNING.

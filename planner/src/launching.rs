@@ -140,6 +140,7 @@ fn launch(draft: &mut Draft<'_>, index: PodIndex, offer_id: OfferId) {
         generation,
         issued: now,
         target,
+        seen: false,
         stop_asked: None,
         end: None,
     });

@@ -126,6 +126,9 @@ impl Model {
 
     fn apply_status(&mut self, status: TaskStatus, now: Timestamp) {
         let Some(pod) = self.pod_of_live_launch(&status.task_id) else {
+            if status.verdict == TaskVerdict::Over(TaskEnd::GoneByOperator) {
+                self.note_agent_given_up(&status.task_id);
+            }
             self.note_stray(status);
             return;
         };
@@ -141,6 +144,17 @@ impl Model {
             let launch = pod.launch.as_ref()?;
             (launch.task_id == *task_id && launch.end.is_none()).then_some(*index)
         })
+    }
+
+    /// The answer to an inquiry about a placement: its agent is gone for good.
+    fn note_agent_given_up(&mut self, inquiry: &TaskId) {
+        for pod in self.record.pods.values_mut() {
+            if let Some(placement) = &mut pod.placement
+                && placement.inquiry() == *inquiry
+            {
+                placement.stage = PlacementStage::GivenUp;
+            }
+        }
     }
 
     /// A task that no record wants. Should it live, it holds resources and
@@ -170,6 +184,10 @@ impl Model {
         let Some(pod) = self.record.pods.get_mut(&index) else {
             return;
         };
+        let from_agent = !matches!(state, TaskState::Unreachable | TaskState::Unknown);
+        if let (Some(launch), true) = (&mut pod.launch, from_agent) {
+            launch.seen = true;
+        }
         if let Some(placement) = &mut pod.placement {
             // A task runs on it, so Mesos has granted it.
             if matches!(state, TaskState::Starting | TaskState::Running) {
@@ -224,6 +242,15 @@ impl Model {
             return;
         };
         let generation = pod.generation;
+        // An executor's statuses come in order, and it has the one that says
+        // that etcd starts taken down by its agent first. So whatever it ends
+        // with, we know by then whether etcd ever started. Only the master's
+        // own word that a task is gone may overtake that status.
+        let may_have_started =
+            end == TaskEnd::Gone && pod.launch.as_ref().is_some_and(|launch| launch.seen);
+        if let (Some(enrolled), true) = (pod.membership.enrolled_mut(), may_have_started) {
+            enrolled.started = true;
+        }
         let Some(launch) = pod.launch.as_mut() else {
             return;
         };

@@ -41,7 +41,7 @@ pub(crate) fn look_for_own_volumes(draft: &mut Draft<'_>) {
         };
         let patience = match placement.stage {
             PlacementStage::Requested(_) => REQUEST_IS_LOST_AFTER,
-            PlacementStage::Confirmed => VOLUME_IS_GONE_AFTER,
+            PlacementStage::Confirmed | PlacementStage::GivenUp => VOLUME_IS_GONE_AFTER,
         };
         let gone = draft.volumes_seen.get(&index).is_some_and(|seen| {
             !seen.present

@@ -52,12 +52,18 @@ fn tasks_in_doubt(draft: &Draft<'_>) -> Vec<(TaskId, AgentId)> {
         .pods
         .iter()
         .filter(|(index, _)| !draft.accept_in_flight(**index))
-        .filter_map(|(index, pod)| {
-            let launch = pod.launch.as_ref().filter(|launch| launch.end.is_none())?;
-            let in_doubt = draft.model.task(*index).is_none_or(|seen| {
-                matches!(seen.state, TaskState::Unreachable | TaskState::Unknown)
-            });
-            in_doubt.then(|| (launch.task_id.clone(), launch.agent_id.clone()))
+        .filter_map(|(index, pod)| match &pod.launch {
+            Some(launch) if launch.end.is_none() => {
+                let in_doubt = draft.model.task(*index).is_none_or(|seen| {
+                    matches!(seen.state, TaskState::Unreachable | TaskState::Unknown)
+                });
+                in_doubt.then(|| (launch.task_id.clone(), launch.agent_id.clone()))
+            }
+            // Nothing runs there, so only an inquiry tells if the agent is gone.
+            _ => {
+                let placement = pod.placement.as_ref()?;
+                Some((placement.inquiry(), placement.agent_id.clone()))
+            }
         })
         .collect()
 }

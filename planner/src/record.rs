@@ -168,6 +168,17 @@ pub enum PlacementStage {
     Requested(Timestamp),
     /// An offer or a running task has shown reservation and volume.
     Confirmed,
+    /// An operator gave the agent up, with everything on it.
+    GivenUp,
+}
+
+impl Placement {
+    /// A task id that is never launched. Asked about it, the master says
+    /// whether the placement's agent was marked gone, which it tells of its
+    /// own accord only while a task is there.
+    pub fn inquiry(&self) -> TaskId {
+        TaskId(format!("inquiry__{}", self.reservation_id))
+    }
 }
 
 /// A placement that no pod uses any more.
@@ -285,6 +296,9 @@ pub struct Launch {
     pub issued: Timestamp,
     /// Which target it was made from.
     pub target: TargetId,
+    /// Whether its agent or executor was ever heard of. If not, it may never
+    /// have reached the agent.
+    pub seen: bool,
     /// Why we want it stopped, if we do. Written before the first KILL.
     pub stop_asked: Option<StopCause>,
     /// What became of it.

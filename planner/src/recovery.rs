@@ -32,6 +32,17 @@ pub(crate) fn back_off(failures_before: u32) -> Duration {
 pub(crate) fn settle_ended_launches(draft: &mut Draft<'_>) {
     for index in draft.recorded_pods() {
         let pod = draft.pod_mut(index);
+        if pod
+            .placement
+            .as_ref()
+            .is_some_and(|placement| placement.stage == PlacementStage::GivenUp)
+        {
+            pod.launch = None;
+            let why = "its agent was given up by an operator";
+            abandon_placement(draft, index, why);
+            lose_member(draft, index, why);
+            continue;
+        }
         let Some(end) = pod.launch.as_ref().and_then(|launch| launch.end.clone()) else {
             continue;
         };
@@ -62,7 +73,7 @@ pub(crate) fn placement_vanished(draft: &mut Draft<'_>, index: PodIndex) {
     let why = match stage {
         Some(PlacementStage::Requested(_)) => "its reservation was not granted",
         Some(PlacementStage::Confirmed) => "its agent offers without its volume",
-        None => return,
+        Some(PlacementStage::GivenUp) | None => return,
     };
     abandon_placement(draft, index, why);
     lose_member(draft, index, why);

@@ -69,7 +69,6 @@ enum TaskPhase {
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Told {
-    Nothing,
     Started,
     Answering,
 }
@@ -101,6 +100,8 @@ pub(crate) struct World {
     epoch: u64,
     next_offer: u64,
     inbox: Vec<Event>,
+    /// Statuses that agents repeat until the scheduler has acknowledged them.
+    unacknowledged: Vec<TaskStatus>,
     /// Clusters that were ever recorded as formed.
     formed: BTreeSet<ClusterId>,
     pub(crate) calls: u64,
@@ -156,6 +157,11 @@ pub(crate) fn target(members: u16) -> Target {
     }
 }
 
+/// Whether two statuses are repetitions of one.
+fn is_same(a: &TaskStatus, b: &TaskStatus) -> bool {
+    a.task_id == b.task_id && a.verdict == b.verdict && a.report == b.report
+}
+
 impl World {
     pub(crate) fn new(seed: u64, members: u16, agents: usize, faults: Faults) -> Self {
         let target_id = TargetId("t1".into());
@@ -192,6 +198,7 @@ impl World {
             epoch: 0,
             next_offer: 0,
             inbox: Vec::new(),
+            unacknowledged: Vec::new(),
             formed: BTreeSet::new(),
             calls: 0,
             trace: Vec::new(),
@@ -237,6 +244,10 @@ impl World {
                 return Ok(());
             }
             let event = self.inbox.remove(0);
+            let status = match &event {
+                Event::TaskStatus(status) => Some(status.clone()),
+                _ => None,
+            };
             self.model.apply(event, self.now);
             let decision = self.decide();
             self.check(&decision)?;
@@ -245,6 +256,9 @@ impl World {
             }
             self.stored = decision.record.clone();
             self.check_stored()?;
+            if let Some(status) = status {
+                self.unacknowledged.retain(|waiting| !is_same(waiting, &status));
+            }
             if self.crashes() {
                 return Ok(());
             }
@@ -388,6 +402,8 @@ impl World {
             epoch: self.epoch,
             framework_id: FrameworkId("f".into()),
         });
+        let again = self.unacknowledged.clone();
+        self.inbox.extend(again.into_iter().map(Event::TaskStatus));
     }
 
     fn offer(&mut self) {
@@ -714,7 +730,30 @@ impl World {
         }
     }
 
+    /// A word of the master: not repeated if it is missed.
     fn tell(&mut self, task_id: &TaskId, verdict: TaskVerdict, phase: Option<Phase>) {
+        let status = self.status(task_id, verdict, phase);
+        if self.connected {
+            self.inbox.push(Event::TaskStatus(status));
+        }
+    }
+
+    /// A status of an executor or its agent: repeated until acknowledged, and
+    /// in order.
+    fn update(&mut self, task_id: &TaskId, verdict: TaskVerdict, phase: Option<Phase>) {
+        let status = self.status(task_id, verdict, phase);
+        self.unacknowledged.push(status.clone());
+        if self.connected {
+            self.inbox.push(Event::TaskStatus(status));
+        }
+    }
+
+    fn status(
+        &mut self,
+        task_id: &TaskId,
+        verdict: TaskVerdict,
+        phase: Option<Phase>,
+    ) -> TaskStatus {
         let task = self.tasks.get(task_id);
         let report = phase.and_then(|phase| {
             let spec = &task?.spec;
@@ -727,21 +766,28 @@ impl World {
         });
         let agent_id = task.map(|task| self.agents[task.agent].id.clone());
         self.note(|| format!("status: {task_id} {verdict:?} {report:?}"));
-        if self.connected {
-            self.inbox.push(Event::TaskStatus(TaskStatus {
-                task_id: task_id.clone(),
-                agent_id,
-                verdict,
-                words: format!("{verdict:?}"),
-                report,
-            }));
+        TaskStatus {
+            task_id: task_id.clone(),
+            agent_id,
+            verdict,
+            words: format!("{verdict:?}"),
+            report,
         }
     }
 
     fn end_task(&mut self, task_id: &TaskId, end: TaskEnd, phase: Option<Phase>) {
         let identity = self.tasks[task_id].spec.identity.clone();
         self.etcd.stop(&identity);
-        self.tell(task_id, TaskVerdict::Over(end), phase);
+        match end {
+            // After a reboot the agent has forgotten what it had to say.
+            TaskEnd::Gone | TaskEnd::GoneByOperator => {
+                self.unacknowledged.retain(|waiting| waiting.task_id != *task_id);
+                self.tell(task_id, TaskVerdict::Over(end), phase);
+            }
+            TaskEnd::Failed | TaskEnd::Killed => {
+                self.update(task_id, TaskVerdict::Over(end), phase);
+            }
+        }
         self.tasks.remove(task_id);
     }
 
@@ -857,6 +903,8 @@ impl World {
             .collect();
         let founders = (spec.start == ClusterStart::New).then_some(&founders[..]);
         let mut copy = disk.clone();
+        // The agent has this on its disk before etcd starts.
+        self.update(id, TaskVerdict::Alive(TaskState::Starting), Some(Phase::EtcdStarted));
         self.etcd.start(&identity, &mut copy, founders)?;
         copy.guard = Some((identity, true));
         if let Some(disk) = self.agents[agent]
@@ -868,7 +916,7 @@ impl World {
         }
         if let Some(task) = self.tasks.get_mut(id) {
             task.phase = TaskPhase::Up {
-                told: Told::Nothing,
+                told: Told::Started,
             };
         }
         Ok(())
@@ -883,17 +931,9 @@ impl World {
             .and_then(|cluster| cluster.members.get(&identity.member_id));
         let serving = member.is_some_and(|member| member.serving);
         let told_now = match told {
-            Told::Nothing => {
-                self.tell(
-                    id,
-                    TaskVerdict::Alive(TaskState::Starting),
-                    Some(Phase::EtcdStarted),
-                );
-                Told::Started
-            }
             Told::Started if serving => {
                 let phase = self.answering(id);
-                self.tell(id, TaskVerdict::Alive(TaskState::Running), Some(phase));
+                self.update(id, TaskVerdict::Alive(TaskState::Running), Some(phase));
                 Told::Answering
             }
             other => other,
@@ -1069,5 +1109,34 @@ impl World {
         matches!(self.model.record.cluster, Cluster::Formed(_))
             && (0..members)
                 .all(|index| quorum::is_healthy_voter_seen(&self.model, PodIndex(index)))
+    }
+
+    /// Whether so few voters have their data left that nobody but an operator
+    /// may decide how to go on. That can happen with one lost disk, if it is
+    /// lost before the last founder has ever started.
+    pub(crate) fn is_quorum_lost_for_good(&self) -> bool {
+        let Some(cluster) = self
+            .formed
+            .first()
+            .and_then(|id| self.etcd.clusters.get(id))
+        else {
+            return false;
+        };
+        let with_data: BTreeSet<MemberId> = self
+            .agents
+            .iter()
+            .filter(|agent| !agent.gone)
+            .flat_map(|agent| agent.reserved.values())
+            .flat_map(|held| held.volumes.values())
+            .filter_map(|disk| Some(disk.wal.as_ref()?.identity.member_id))
+            .collect();
+        let voters: Vec<&MemberId> = cluster
+            .members
+            .iter()
+            .filter(|(_, member)| !member.is_learner)
+            .map(|(id, _)| id)
+            .collect();
+        let left = voters.iter().filter(|id| with_data.contains(id)).count();
+        left < quorum::majority(voters.len())
     }
 }
