@@ -7,7 +7,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::LocalError;
@@ -43,6 +43,9 @@ impl Lease {
     pub fn take_from(locks: &Path) -> Result<Self, LocalError> {
         fs::create_dir_all(locks)
             .map_err(|source| LocalError::file("make", locks, source))?;
+        // For all users, each with files of their own. Whoever made it has done this;
+        // for others it fails and need not be done.
+        let _ = fs::set_permissions(locks, fs::Permissions::from_mode(0o1777));
         for range in FIRST_RANGE..=LAST_RANGE {
             let Some(mut lease) = Lease::try_range(locks, range)? else {
                 continue;
@@ -74,6 +77,14 @@ impl Lease {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
             Err(source) => return Err(LocalError::file("open", path, source)),
         };
+        // Root can open all files; but what is recorded in another user's must not
+        // tell root what to kill.
+        let file = lock
+            .metadata()
+            .map_err(|e| LocalError::file("read", &path, e))?;
+        if file.uid() != rustix::process::geteuid().as_raw() {
+            return Ok(None);
+        }
         match lock.try_lock() {
             Ok(()) => Ok(Some(Lease { range, lock })),
             Err(TryLockError::WouldBlock) => Ok(None),

@@ -115,6 +115,9 @@ impl LocalCluster {
             .master
             .wait_until_registered(usize::from(count), START_LIMIT)
             .await?;
+        for agent in &mut cluster.agents {
+            agent.wait_until_registered(START_LIMIT).await?;
+        }
         Ok(cluster)
     }
 

@@ -14,6 +14,7 @@ use super::{FaultDomain, Launcher, Timing, absolute, listen_flags, path_flag};
 use crate::LocalError;
 use crate::daemon::{Daemon, DaemonSpec};
 use crate::reaper;
+use crate::waiting::{Look, wait_until};
 
 /// An agent answers SIGTERM at once; its executors stay.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -174,6 +175,27 @@ impl Agent {
     /// Sandboxes, volumes and checkpoints.
     pub fn work_dir(&self) -> PathBuf {
         self.config.directory.join("work")
+    }
+
+    /// Waits until the agent knows, and has written down, the id that its master has
+    /// given to it. The master counts it as registered a moment earlier: an agent that
+    /// is killed in between comes back under another id.
+    pub async fn wait_until_registered(
+        &mut self,
+        limit: Duration,
+    ) -> Result<(), LocalError> {
+        let checkpoint = self.work_dir().join("meta/slaves/latest/slave.info");
+        let condition = format!("{} has its id", self.config.name);
+        let daemon = &mut self.daemon;
+        wait_until(&condition, limit, || {
+            let look = match (checkpoint.is_file(), daemon.is_running()) {
+                (true, _) => Ok(Look::Reached(())),
+                (false, true) => Ok(Look::NotYet("no checkpoint of it".to_owned())),
+                (false, false) => Err(daemon.ended()),
+            };
+            async move { look }
+        })
+        .await
     }
 
     /// Ends it: SIGTERM, and after some seconds SIGKILL.

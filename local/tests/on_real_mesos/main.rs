@@ -1,5 +1,10 @@
 //! Masters and agents of real Mesos, booted, killed and brought back.
+#![expect(
+    clippy::unwrap_used,
+    reason = "all of this is test code; clippy exempts only functions marked as tests"
+)]
 
+mod framework;
 mod side_by_side;
 mod support;
 
@@ -13,6 +18,7 @@ use etcd_local::mesos::{Launcher, Master, MasterConfig, Timing};
 use etcd_local::processes::ProcessIdentity;
 use etcd_local::programs;
 use etcd_local::waiting::{Look, wait_until};
+use framework::Framework;
 use serde_json::json;
 use support::{AgentApi, LIMIT, by_hostname, cluster, helper, serve_forever};
 
@@ -117,16 +123,18 @@ async fn containers_fetch_over_http_open_sessions_and_are_reaped() {
     let server = serve_forever(b"#!/bin/sh\necho fetched > proof\nexec sleep 1000\n");
     let uri = json!([{"value": format!("http://{server}/tool"), "executable": true,
         "output_file": "bin/tool"}]);
-    agent.launch_standalone("c1", "exec ./bin/tool", uri).await;
+    let mut framework = Framework::subscribe(cluster.master_address()).await;
+    framework.launch("exec ./bin/tool", uri).await;
+    let container = agent.only_container().await;
 
     // What `dcos task exec` stands on: without and with a terminal.
     let proof = "until [ -e proof ]; do sleep 0.05; done; cat proof; echo oops >&2; tty";
-    let (stdout, stderr) = agent.exec("c1", proof, false).await;
+    let (stdout, stderr) = agent.exec(&container, proof, false).await;
     assert_eq!(
         (stdout.as_str(), stderr.as_str()),
         ("fetched\nnot a tty\n", "oops\n")
     );
-    let (stdout, _) = agent.exec("c1", proof, true).await;
+    let (stdout, _) = agent.exec(&container, proof, true).await;
     assert!(
         stdout.starts_with("fetched\r\noops\r\n/dev/pts/"),
         "{stdout}"

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::Child;
 
+use crate::framework::Framework;
 use crate::support::{AgentApi, LIMIT, cluster, run_as_other_process};
 use etcd_local::addresses::Lease;
 use etcd_local::reaper;
@@ -45,9 +46,11 @@ fn leases_of_two_processes_do_not_collide() {
 async fn runs_a_cluster_until_killed() {
     let mut cluster = cluster(1).await;
     let agent = AgentApi(cluster.agents()[0].config().address);
-    agent
-        .launch_standalone("c1", "exec sleep 1000", serde_json::json!([]))
+    let mut framework = Framework::subscribe(cluster.master_address()).await;
+    framework
+        .launch("exec sleep 1000", serde_json::json!([]))
         .await;
+    agent.only_container().await;
     let pids = [
         cluster.master().pid().unwrap(),
         cluster.agents()[0].pid().unwrap(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use etcd_local::cluster::{ClusterOptions, LocalCluster};
 use etcd_local::mesos::RegisteredAgent;
 use etcd_local::programs::HelperProgram;
+use etcd_local::waiting::{Look, wait_until};
 use serde_json::{Value, json};
 
 /// Longer than anything here takes on a machine with two busy cores.
@@ -62,17 +63,26 @@ impl AgentApi {
         }
     }
 
-    /// Starts a container that belongs to no framework, by a shell command.
-    pub(crate) async fn launch_standalone(&self, id: &str, command: &str, uris: Value) {
-        let body = json!({"type": "LAUNCH_CONTAINER", "launch_container": {
-            "container_id": {"value": id},
-            "command": {"shell": true, "value": command, "uris": uris},
-            "resources": [
-                {"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}},
-                {"name": "mem", "type": "SCALAR", "scalar": {"value": 32}},
-            ],
-        }});
-        self.call(&body).await.unwrap();
+    /// The id of the container on the agent, as soon as there is one.
+    pub(crate) async fn only_container(&self) -> String {
+        let found = wait_until("the agent has a container", LIMIT, || async {
+            Ok(match self.containers().await.pop() {
+                Some(id) => Look::Reached(id),
+                None => Look::NotYet("it has none".to_owned()),
+            })
+        });
+        found.await.unwrap()
+    }
+
+    async fn containers(&self) -> Vec<String> {
+        let answer = self.call(&json!({"type": "GET_CONTAINERS"})).await.unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let list = answer["get_containers"]["containers"].as_array();
+        let ids = list
+            .into_iter()
+            .flatten()
+            .map(|c| &c["container_id"]["value"]);
+        ids.map(|id| id.as_str().unwrap().to_owned()).collect()
     }
 
     /// Runs a shell command in a session inside a container, as `dcos task exec` does,
@@ -101,7 +111,9 @@ impl AgentApi {
             .await
             .unwrap();
         let mut output = (String::new(), String::new());
-        for record in records(&answer) {
+        let mut rest = answer.as_bytes();
+        while let Some((record, after)) = first_record(rest) {
+            rest = after;
             let data = &record["data"];
             let text = decode_base64(data["data"].as_str().unwrap_or_default());
             match data["type"].as_str() {
@@ -115,14 +127,12 @@ impl AgentApi {
 }
 
 /// RecordIO: each record is its length in decimal, a line feed, and so many bytes.
-fn records(mut text: &str) -> Vec<Value> {
-    let mut records = Vec::new();
-    while let Some((length, rest)) = text.split_once('\n') {
-        let (record, after) = rest.split_at(length.parse().unwrap());
-        records.push(serde_json::from_str(record).unwrap());
-        text = after;
-    }
-    records
+/// Gives the first one and what follows it, or nothing while it is incomplete.
+pub(crate) fn first_record(text: &[u8]) -> Option<(Value, &[u8])> {
+    let end = text.iter().position(|byte| *byte == b'\n')?;
+    let length: usize = std::str::from_utf8(&text[..end]).unwrap().parse().unwrap();
+    let (record, rest) = text[end + 1..].split_at_checked(length)?;
+    Some((serde_json::from_slice(record).unwrap(), rest))
 }
 
 fn decode_base64(text: &str) -> String {
