@@ -20,9 +20,12 @@ use crate::backoff::Backoff;
 use crate::executor::{Call, Event, call, event};
 use crate::recordio::{DEFAULT_MAX_RECORD_BYTES, RecordDecoder};
 use crate::subscription::{Answer, Attempt};
-use crate::v1::{
-    AgentInfo, ContainerId, ExecutorId, ExecutorInfo, FrameworkId, FrameworkInfo,
-    KillPolicy, TaskGroupInfo, TaskId, TaskInfo, TaskStatus,
+use crate::v1::{ExecutorId, FrameworkId, TaskId, TaskInfo, TaskStatus};
+
+mod interface;
+
+pub use interface::{
+    ExecutorAction, ExecutorEvent, ExecutorSubscriptionConfig, SendFailure,
 };
 
 /// From sending SUBSCRIBE to SUBSCRIBED. The agent is on the same host; when it
@@ -38,128 +41,6 @@ const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
 /// Mesos: an agent kills executors that do not register within a minute
 /// (`--executor_registration_timeout`).
 const FIRST_SUBSCRIPTION_PATIENCE: Duration = Duration::from_secs(60);
-
-/// What an [`ExecutorSubscription`] has to know.
-#[derive(Debug, Clone)]
-pub struct ExecutorSubscriptionConfig {
-    /// The framework that we belong to.
-    pub framework_id: FrameworkId,
-    /// Who we are.
-    pub executor_id: ExecutorId,
-    /// After an absence of so long the agent counts as lost.
-    pub recovery_timeout: Duration,
-    /// Limits the delay between attempts, below our own limit of half a second.
-    pub subscription_backoff_max: Option<Duration>,
-    /// Spreads the delays; any number that differs between processes.
-    pub jitter_seed: u64,
-}
-
-/// What the application hears from its agent.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ExecutorEvent {
-    /// Subscribed, for the first time or again.
-    Subscribed {
-        /// How the framework described us.
-        executor_info: Box<ExecutorInfo>,
-        /// Our framework.
-        framework_info: Box<FrameworkInfo>,
-        /// The agent.
-        agent_info: Box<AgentInfo>,
-        /// The container that we run in. Since Mesos 1.1.
-        container_id: Option<ContainerId>,
-    },
-    /// Start this task and report on it.
-    Launch(Box<TaskInfo>),
-    /// Start these tasks, together or not at all.
-    LaunchGroup(TaskGroupInfo),
-    /// Stop this task and report its end.
-    Kill {
-        /// Which one.
-        task_id: TaskId,
-        /// Takes precedence over the task's own.
-        kill_policy: Option<KillPolicy>,
-    },
-    /// The agent has this update safely.
-    Acknowledged {
-        /// The task.
-        task_id: TaskId,
-        /// The update, 16 bytes.
-        uuid: Bytes,
-    },
-    /// From the scheduler.
-    Message(Bytes),
-    /// Stop all tasks, report their ends and exit, within the grace period.
-    Shutdown,
-    /// The connection to the agent broke; it is being renewed.
-    Disconnected {
-        /// What happened.
-        why: String,
-    },
-    /// The agent has been away for longer than its recovery timeout, and will
-    /// not take us back if it returns. Told once for each absence; the attempts
-    /// go on.
-    AgentLost {
-        /// When the agent was last heard.
-        since: Instant,
-    },
-    /// Not subscribed, and why. Told once for each change of the reason.
-    Waiting {
-        /// The reason.
-        why: String,
-    },
-    /// The agent is there and does not want us (for example "Executor cannot be
-    /// found", when it lost its memory). Told once for each change of the
-    /// answer; the attempts go on.
-    Refused {
-        /// The HTTP status: 400, 401 or 403.
-        status: u16,
-        /// The agent's words.
-        body: String,
-    },
-    /// The agent did not understand an update, and it will not be sent again;
-    /// or it sent an ERROR event.
-    Error {
-        /// The agent's words.
-        message: String,
-    },
-}
-
-/// What the driver is to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ExecutorAction {
-    /// POST this SUBSCRIBE and report under `attempt`.
-    Open {
-        /// To be handed back with every input that comes of it.
-        attempt: Attempt,
-        /// The SUBSCRIBE call.
-        call: Box<Call>,
-    },
-    /// Drop the connection of this attempt, if there still is one.
-    Close {
-        /// Whose connection.
-        attempt: Attempt,
-    },
-    /// POST this call and report the result to
-    /// [`ExecutorSubscription::handle_sent`]. There is never more than one under
-    /// way.
-    Send {
-        /// The attempt that made the subscription in which it is sent.
-        attempt: Attempt,
-        /// The UPDATE call.
-        call: Box<Call>,
-    },
-    /// Pass this on to the application.
-    Tell(ExecutorEvent),
-}
-
-/// Why a call was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SendFailure {
-    /// The HTTP status, if there was an answer.
-    pub status: Option<u16>,
-    /// What was said, or what broke.
-    pub why: String,
-}
 
 /// The machine.
 #[derive(Debug)]
@@ -207,7 +88,7 @@ enum State {
 #[derive(Debug)]
 enum Sending {
     Idle,
-    UnderWay,
+    UnderWay { uuid: Option<Bytes> },
     Pausing { until: Instant },
 }
 
@@ -342,6 +223,7 @@ impl ExecutorSubscription {
                 };
             }
             status @ (400 | 401 | 403) => {
+                self.close();
                 let key = format!("{status} {}", answer.body);
                 if self.is_news(key) {
                     self.tell(ExecutorEvent::Refused {
@@ -349,7 +231,7 @@ impl ExecutorSubscription {
                         body: answer.body,
                     });
                 }
-                self.close_and_back_off(now);
+                self.back_off(now);
             }
             status => self.end_attempt(now, format!("status {status}: {}", answer.body)),
         }
@@ -406,7 +288,7 @@ impl ExecutorSubscription {
     ) {
         let State::Subscribed {
             attempt: current,
-            sending: Sending::UnderWay,
+            sending: Sending::UnderWay { uuid },
             ..
         } = &self.state
         else {
@@ -415,19 +297,25 @@ impl ExecutorSubscription {
         if *current != attempt {
             return;
         }
-        let next = match result {
-            Ok(()) => {
+        // The acknowledgement may have come before this answer.
+        let index = self
+            .updates
+            .iter()
+            .position(|update| update.status.uuid == *uuid);
+        let next = match (result, index) {
+            (Ok(()), index) => {
                 self.resend.reset();
-                if let Some(update) = self.first_undelivered() {
+                if let Some(update) = index.and_then(|index| self.updates.get_mut(index))
+                {
                     update.delivered = true;
                 }
                 Sending::Idle
             }
-            Err(failure) if is_final(&failure) => {
-                self.drop_refused_update(failure.why);
+            (Err(failure), Some(index)) if is_final(&failure) => {
+                self.drop_refused_update(index, failure.why);
                 Sending::Idle
             }
-            Err(_) => Sending::Pausing {
+            (Err(_), _) => Sending::Pausing {
                 until: now + self.resend.next_delay(),
             },
         };
@@ -527,14 +415,7 @@ impl ExecutorSubscription {
         self.settled_updates += (before - self.updates.len()) as u64;
     }
 
-    fn first_undelivered(&mut self) -> Option<&mut PendingUpdate> {
-        self.updates.iter_mut().find(|update| !update.delivered)
-    }
-
-    fn drop_refused_update(&mut self, why: String) {
-        let Some(index) = self.updates.iter().position(|update| !update.delivered) else {
-            return;
-        };
+    fn drop_refused_update(&mut self, index: usize, why: String) {
         if let Some(refused) = self.updates.remove(index) {
             self.settled_updates += 1;
             let (task, state) = (&refused.status.task_id.value, refused.status.state());
@@ -558,7 +439,9 @@ impl ExecutorSubscription {
         let Some(update) = self.updates.iter().find(|update| !update.delivered) else {
             return;
         };
-        *sending = Sending::UnderWay;
+        *sending = Sending::UnderWay {
+            uuid: update.status.uuid.clone(),
+        };
         let attempt = *attempt;
         let call = self.call(call::Type::Update, |call| {
             call.update = Some(call::Update {
@@ -608,6 +491,7 @@ impl ExecutorSubscription {
     }
 
     fn end_attempt(&mut self, now: Instant, why: String) {
+        self.close();
         if self.is_subscribed() {
             let lost_at = Some(now + self.recovery_timeout);
             self.contact = Contact::Away {
@@ -618,13 +502,16 @@ impl ExecutorSubscription {
         } else if self.is_news(why.clone()) {
             self.tell(ExecutorEvent::Waiting { why });
         }
-        self.close_and_back_off(now);
+        self.back_off(now);
     }
 
-    fn close_and_back_off(&mut self, now: Instant) {
+    fn close(&mut self) {
         if let Some(attempt) = self.current_attempt() {
             self.actions.push_back(ExecutorAction::Close { attempt });
         }
+    }
+
+    fn back_off(&mut self, now: Instant) {
         self.state = State::BackingOff {
             until: now + self.backoff.next_delay(),
         };
@@ -665,3 +552,6 @@ impl ExecutorSubscription {
 fn is_final(failure: &SendFailure) -> bool {
     failure.status == Some(400) && !failure.why.contains("cannot be found")
 }
+
+#[cfg(test)]
+mod tests;
