@@ -46,7 +46,19 @@ pub(crate) fn fix_founders(draft: &mut Draft<'_>) {
             })
         })
         .collect();
-    let (cluster_id, member_ids) = (draft.turn.identify_founders)(&token, &founders);
+    let (cluster_id, member_ids) = match (draft.turn.identify_founders)(&token, &founders)
+    {
+        Ok(ids) => ids,
+        Err(why) => {
+            for index in pods {
+                draft.wait(
+                    index,
+                    WaitingReason::MembershipUnsettled { why: why.clone() },
+                );
+            }
+            return;
+        }
+    };
     for ((index, founder), member_id) in pods.into_iter().zip(founders).zip(member_ids) {
         draft.pod_mut(index).membership = Membership::Founder(Enrolled {
             member_id,

@@ -248,7 +248,8 @@ impl Model {
         // own word that a task is gone may overtake that status.
         let may_have_started =
             end == TaskEnd::Gone && pod.launch.as_ref().is_some_and(|launch| launch.seen);
-        if let (Some(enrolled), true) = (pod.membership.enrolled_mut(), may_have_started) {
+        if let (Some(enrolled), true) = (pod.membership.enrolled_mut(), may_have_started)
+        {
             enrolled.started = true;
         }
         let Some(launch) = pod.launch.as_mut() else {

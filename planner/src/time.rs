@@ -59,11 +59,13 @@ pub struct Turn {
 }
 
 /// From a cluster token and the founders' (name, peer URL) to the cluster id
-/// and the member ids in the same order, as etcd computes them.
-pub type IdentifyFounders = fn(
-    &etcd_launch::ClusterToken,
-    &[etcd_launch::Founder],
-) -> (etcd_launch::ClusterId, Vec<etcd_launch::MemberId>);
+/// and the member ids in the same order, as etcd computes them; or why etcd
+/// would not take such founders.
+pub type IdentifyFounders =
+    fn(
+        &etcd_launch::ClusterToken,
+        &[etcd_launch::Founder],
+    ) -> Result<(etcd_launch::ClusterId, Vec<etcd_launch::MemberId>), String>;
 
 /// Derives unique names from the entropy of one turn.
 #[derive(Debug)]

@@ -1,2 +1,94 @@
-//! Filled in below.
-fn main() {}
+//! `etcd-scheduler`: a Mesos framework that runs one etcd cluster.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use etcd_scheduler::command_line::CommandLine;
+use etcd_scheduler::start::{EXIT_OPTIONS, EXIT_SYSTEM, StartError};
+use etcd_scheduler::{failpoint, logging, start};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    if command_line.list_failpoints {
+        failpoint::names().for_each(|name| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
+    let loaded = match command_line.load() {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(EXIT_OPTIONS);
+        }
+    };
+    if command_line.print_config {
+        print!("{}", loaded.print_config());
+        return ExitCode::SUCCESS;
+    }
+    let options = &loaded.options;
+    if let Err(error) =
+        logging::start(options.service.log_level, options.scheduler.log_format)
+    {
+        eprintln!("{error}");
+        return ExitCode::from(EXIT_SYSTEM);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Err(error) =
+        failpoint::switch_on(std::env::var(failpoint::VARIABLE).ok().as_deref())
+    {
+        eprintln!("{error}");
+        return ExitCode::from(EXIT_OPTIONS);
+    }
+    // One TLS provider for the whole process; a second call would only say so.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match run(loaded.options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", chain(&error));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(options: etcd_config::Options) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::Listen {
+            address: options.scheduler.listen,
+            source,
+        })?;
+    runtime.block_on(async {
+        let (stop, shutdown) = watch::channel(false);
+        tokio::spawn(async move {
+            if let (Ok(mut terminate), Ok(mut interrupt)) = (
+                signal(SignalKind::terminate()),
+                signal(SignalKind::interrupt()),
+            ) {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                tracing::info!("asked to stop; members go on running");
+                stop.send_replace(true);
+            }
+        });
+        start::run(options, shutdown).await
+    })
+}
+
+/// An error and all that is below it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

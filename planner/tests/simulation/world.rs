@@ -113,7 +113,7 @@ pub(crate) struct World {
 pub(crate) fn identify(
     token: &ClusterToken,
     founders: &[Founder],
-) -> (ClusterId, Vec<MemberId>) {
+) -> Result<(ClusterId, Vec<MemberId>), String> {
     let hash = |text: &str| {
         text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -123,7 +123,7 @@ pub(crate) fn identify(
         .iter()
         .map(|founder| MemberId(hash(&format!("{}{token}", founder.peer_url))))
         .collect();
-    (ClusterId(hash(&token.0)), ids)
+    Ok((ClusterId(hash(&token.0)), ids))
 }
 
 pub(crate) fn target(members: u16) -> Target {
@@ -257,7 +257,8 @@ impl World {
             self.stored = decision.record.clone();
             self.check_stored()?;
             if let Some(status) = status {
-                self.unacknowledged.retain(|waiting| !is_same(waiting, &status));
+                self.unacknowledged
+                    .retain(|waiting| !is_same(waiting, &status));
             }
             if self.crashes() {
                 return Ok(());
@@ -781,7 +782,8 @@ impl World {
         match end {
             // After a reboot the agent has forgotten what it had to say.
             TaskEnd::Gone | TaskEnd::GoneByOperator => {
-                self.unacknowledged.retain(|waiting| waiting.task_id != *task_id);
+                self.unacknowledged
+                    .retain(|waiting| waiting.task_id != *task_id);
                 self.tell(task_id, TaskVerdict::Over(end), phase);
             }
             TaskEnd::Failed | TaskEnd::Killed => {
@@ -904,7 +906,11 @@ impl World {
         let founders = (spec.start == ClusterStart::New).then_some(&founders[..]);
         let mut copy = disk.clone();
         // The agent has this on its disk before etcd starts.
-        self.update(id, TaskVerdict::Alive(TaskState::Starting), Some(Phase::EtcdStarted));
+        self.update(
+            id,
+            TaskVerdict::Alive(TaskState::Starting),
+            Some(Phase::EtcdStarted),
+        );
         self.etcd.start(&identity, &mut copy, founders)?;
         copy.guard = Some((identity, true));
         if let Some(disk) = self.agents[agent]

@@ -1,0 +1,288 @@
+//! Carrying out effects. Every effect is one bounded attempt, and what came of
+//! it goes back to the loop as an event.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcd_admin::member::MemberClient;
+use etcd_launch::PodIndex;
+use etcd_planner::effect::{Operation, Outcome};
+use etcd_planner::{Effect, EffectId, Event};
+use mesos_v1::scheduler::{Call, call};
+use mesos_v1::{Epoch, SchedulerHandle, v1};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::artifacts::{Artifacts, FetchUri};
+use crate::failpoint::{self, Stage};
+use crate::metrics::Metrics;
+use crate::translate::tasks::{self, LaunchFrame};
+
+/// How long etcd is asked to agree on a change of members. It gives up itself
+/// after seven seconds and then says why.
+const MEMBERSHIP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where launches get their files.
+#[derive(Clone, Debug)]
+pub struct FileSource {
+    /// What this scheduler serves.
+    pub artifacts: Arc<Artifacts>,
+    /// How agents reach this scheduler, without a slash at the end.
+    pub base_url: String,
+}
+
+impl FileSource {
+    fn files(&self) -> Vec<FetchUri> {
+        self.artifacts
+            .uris_for_launch(&self.base_url, Instant::now())
+    }
+}
+
+/// One thing for the master, in the order of the decisions.
+#[derive(Debug)]
+pub struct MesosJob {
+    /// In which subscription it was decided.
+    pub epoch: Epoch,
+    /// The call.
+    pub call: Call,
+    /// Which effect it is, if its result is awaited.
+    pub effect: Option<(EffectId, &'static str)>,
+}
+
+/// Sends calls to the master one after the other, so that they arrive in the
+/// order in which they were decided.
+pub async fn send_to_master(
+    handle: SchedulerHandle,
+    mut jobs: mpsc::UnboundedReceiver<MesosJob>,
+    results: mpsc::UnboundedSender<Event>,
+    metrics: Arc<Metrics>,
+) {
+    while let Some(job) = jobs.recv().await {
+        let name = job.effect.map_or("acknowledge", |(_, name)| name);
+        metrics.note_mesos_call(name);
+        failpoint::hit(Stage::Before, name);
+        let result = handle.call(job.epoch, job.call).await;
+        failpoint::hit(Stage::After, name);
+        if let Err(error) = &result {
+            warn!(effect = name, %error, "a call to the master failed");
+        }
+        if let Some((id, name)) = job.effect {
+            let outcome = outcome(result);
+            metrics.note_effect_done(name, &outcome);
+            // Fails only when the loop is gone.
+            let _ = results.send(Event::EffectDone { id, outcome });
+        }
+    }
+}
+
+fn outcome<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(error) => Outcome::Failed {
+            why: error.to_string(),
+        },
+    }
+}
+
+/// The call to the master that an effect stands for; none if it is for etcd.
+/// `Err` if it cannot be written.
+pub fn mesos_call(
+    effect: &Effect,
+    frame: &LaunchFrame,
+    source: &FileSource,
+) -> Result<Option<Call>, serde_json::Error> {
+    let call = match effect {
+        Effect::Accept {
+            pod,
+            offer_id,
+            operations,
+            ..
+        } => accept(frame, source, *pod, &offer_id.0, operations)?,
+        Effect::Decline { offers, refuse } => Call {
+            r#type: Some(call::Type::Decline.into()),
+            decline: Some(call::Decline {
+                offer_ids: offers
+                    .iter()
+                    .map(|id| v1::OfferId {
+                        value: id.0.clone(),
+                    })
+                    .collect(),
+                filters: Some(filters(*refuse)),
+            }),
+            ..Default::default()
+        },
+        Effect::Suppress => Call {
+            r#type: Some(call::Type::Suppress.into()),
+            ..Default::default()
+        },
+        Effect::Revive => Call {
+            r#type: Some(call::Type::Revive.into()),
+            ..Default::default()
+        },
+        Effect::Reconcile { tasks } => reconcile(
+            tasks
+                .iter()
+                .map(|(task_id, agent_id)| call::reconcile::Task {
+                    task_id: v1::TaskId {
+                        value: task_id.0.clone(),
+                    },
+                    agent_id: Some(v1::AgentId {
+                        value: agent_id.0.clone(),
+                    }),
+                })
+                .collect(),
+        ),
+        Effect::ReconcileAll => reconcile(Vec::new()),
+        Effect::Kill {
+            task_id, agent_id, ..
+        } => Call {
+            r#type: Some(call::Type::Kill.into()),
+            kill: Some(call::Kill {
+                task_id: v1::TaskId {
+                    value: task_id.0.clone(),
+                },
+                agent_id: Some(v1::AgentId {
+                    value: agent_id.0.clone(),
+                }),
+                kill_policy: None,
+            }),
+            ..Default::default()
+        },
+        Effect::AddLearner { .. }
+        | Effect::Promote { .. }
+        | Effect::RemoveMember { .. }
+        | Effect::MoveLeader { .. } => return Ok(None),
+    };
+    Ok(Some(call))
+}
+
+fn filters(refuse: Duration) -> v1::Filters {
+    v1::Filters {
+        refuse_seconds: Some(refuse.as_secs_f64()),
+    }
+}
+
+fn reconcile(tasks: Vec<call::reconcile::Task>) -> Call {
+    Call {
+        r#type: Some(call::Type::Reconcile.into()),
+        reconcile: Some(call::Reconcile { tasks }),
+        ..Default::default()
+    }
+}
+
+fn accept(
+    frame: &LaunchFrame,
+    source: &FileSource,
+    pod: PodIndex,
+    offer_id: &str,
+    operations: &[Operation],
+) -> Result<Call, serde_json::Error> {
+    let operations = operations
+        .iter()
+        .map(|operation| operation_message(frame, source, pod, operation))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Call {
+        r#type: Some(call::Type::Accept.into()),
+        accept: Some(call::Accept {
+            offer_ids: vec![v1::OfferId {
+                value: offer_id.to_owned(),
+            }],
+            operations,
+            // What is left of the offer may come again at once: another pod
+            // may want the volume that is on the same agent.
+            filters: Some(filters(Duration::ZERO)),
+        }),
+        ..Default::default()
+    })
+}
+
+fn operation_message(
+    frame: &LaunchFrame,
+    source: &FileSource,
+    pod: PodIndex,
+    operation: &Operation,
+) -> Result<v1::offer::Operation, serde_json::Error> {
+    use v1::offer::operation::{Create, Launch, Reserve, Type};
+    let message = match operation {
+        Operation::Reserve(placement) => v1::offer::Operation {
+            r#type: Some(Type::Reserve.into()),
+            reserve: Some(Reserve {
+                resources: frame.reserver.reserved(pod, placement),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        Operation::CreateVolume(placement) => v1::offer::Operation {
+            r#type: Some(Type::Create.into()),
+            create: Some(Create {
+                volumes: vec![frame.reserver.volume(pod, placement)],
+            }),
+            ..Default::default()
+        },
+        Operation::Launch(order) => v1::offer::Operation {
+            r#type: Some(Type::Launch.into()),
+            launch: Some(Launch {
+                task_infos: vec![tasks::task_info(frame, order, &source.files())?],
+            }),
+            ..Default::default()
+        },
+    };
+    Ok(message)
+}
+
+/// Carries out an effect on etcd, through the members at these client URLs:
+/// the leader's first, since only it can do some of them.
+pub async fn ask_etcd(
+    id: EffectId,
+    effect: Effect,
+    client_urls: Vec<String>,
+    results: mpsc::UnboundedSender<Event>,
+    metrics: Arc<Metrics>,
+) {
+    let name = effect.name();
+    failpoint::hit(Stage::Before, name);
+    let result =
+        tokio::time::timeout(MEMBERSHIP_LIMIT, ask_members(&effect, &client_urls))
+            .await
+            .unwrap_or_else(|_| Err("no answer in time".to_owned()));
+    failpoint::hit(Stage::After, name);
+    match &result {
+        Ok(()) => info!(%effect, "done"),
+        Err(why) => warn!(%effect, why, "etcd did not do it"),
+    }
+    let outcome = outcome(result);
+    metrics.note_effect_done(name, &outcome);
+    // Fails only when the loop is gone.
+    let _ = results.send(Event::EffectDone { id, outcome });
+}
+
+/// Asks the members in turn until one of them has said anything that is not
+/// "nobody is here".
+async fn ask_members(effect: &Effect, client_urls: &[String]) -> Result<(), String> {
+    let mut last = "no member can be asked".to_owned();
+    for url in client_urls {
+        let client = match MemberClient::connect(url, None).await {
+            Ok(client) => client,
+            Err(error) => {
+                last = error.to_string();
+                continue;
+            }
+        };
+        let result = match effect {
+            Effect::AddLearner { peer_url, .. } => {
+                client.add_learner(peer_url).await.map(drop)
+            }
+            Effect::Promote { member_id, .. } => client.promote(member_id.0).await,
+            Effect::RemoveMember { member_id, .. } => client.remove(member_id.0).await,
+            Effect::MoveLeader { to, .. } => client.move_leader(to.0).await,
+            _ => return Err("not an effect on etcd".to_owned()),
+        };
+        match result {
+            Ok(()) => return Ok(()),
+            // It may have happened: only the member list can tell.
+            Err(error) if error.may_have_happened() => return Err(error.to_string()),
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}

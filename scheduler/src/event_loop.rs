@@ -1,0 +1,393 @@
+//! The event loop: the single owner of the model.
+//!
+//! Everything that happens comes in here as an event. A turn takes in what has
+//! come, plans, stores the record if it changed, and only then acknowledges
+//! statuses and issues effects. A crash at any point between leads to the same
+//! end, because what was stored is enough to go on from, and what was not
+//! acknowledged is told again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcd_launch::{ClusterId, ClusterToken, Founder, MemberId, PodIndex};
+use etcd_planner::offer::FrameworkId;
+use etcd_planner::{Effect, EffectId, Event, Model, Record, Turn, plan, quorum};
+use mesos_v1::scheduler::{Call, call, event};
+use mesos_v1::{Epoch, SessionEvent, SubscriptionError, v1};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use crate::clock;
+use crate::commands::{Command, CommandRefusal};
+use crate::effects::{self, FileSource, MesosJob};
+use crate::failpoint::{self, EVENT, Stage};
+use crate::metrics::Metrics;
+use crate::probing;
+use crate::published::Published;
+use crate::store::{Store, StoreError};
+use crate::translate::tasks::LaunchFrame;
+use crate::translate::{offers, statuses};
+
+/// Events that are taken in before a turn plans. More than one, because a
+/// thousand statuses after a failover need no thousand plans; bounded, because
+/// a flood must not keep the planner from acting.
+const EVENTS_A_TURN: usize = 256;
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError {
+    /// The store failed. Nothing may be done that is not recorded.
+    #[error("the record cannot be stored")]
+    Store(#[from] StoreError),
+    /// Mesos will never take us back like this.
+    #[error("Mesos refuses this framework")]
+    Mesos(#[source] SubscriptionError),
+}
+
+/// What the loop is wired to.
+pub struct Wiring {
+    /// From the Mesos session.
+    pub session: mpsc::Receiver<SessionEvent>,
+    /// Results of effects, and probes.
+    pub results: mpsc::UnboundedReceiver<Event>,
+    /// To the senders of results, for effects that the loop starts.
+    pub results_sender: mpsc::UnboundedSender<Event>,
+    /// From the API.
+    pub commands: mpsc::Receiver<Command>,
+    /// To the one that sends calls to the master.
+    pub mesos_jobs: mpsc::UnboundedSender<MesosJob>,
+    /// To everyone who looks.
+    pub published: watch::Sender<Arc<Published>>,
+    /// Where launches get their files.
+    pub files: FileSource,
+    /// What every launch has in common.
+    pub frame: LaunchFrame,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The loop's state.
+pub struct EventLoop {
+    model: Model,
+    store: Arc<Store>,
+    stored: Record,
+    version: u64,
+    wiring: Wiring,
+    /// Acknowledgements to be sent once the record is stored.
+    acknowledgements: Vec<MesosJob>,
+    wake_at: Instant,
+}
+
+impl EventLoop {
+    /// A loop that goes on from what is stored under this version.
+    pub fn new(model: Model, store: Arc<Store>, version: u64, wiring: Wiring) -> Self {
+        EventLoop {
+            stored: model.record.clone(),
+            model,
+            store,
+            version,
+            wiring,
+            acknowledgements: Vec::new(),
+            wake_at: Instant::now(),
+        }
+    }
+
+    /// Runs until `shutdown` says so, or until it cannot go on.
+    pub async fn run(
+        mut self,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Result<(), LoopError> {
+        loop {
+            let wake_at = tokio::time::Instant::from_std(self.wake_at);
+            tokio::select! {
+                biased;
+                _ = shutdown.changed() => return Ok(()),
+                Some(event) = self.wiring.session.recv() => self.take_session_event(event)?,
+                Some(event) = self.wiring.results.recv() => self.apply(event),
+                Some(command) = self.wiring.commands.recv() => self.take_command(command)?,
+                () = tokio::time::sleep_until(wake_at) => self.apply(Event::Tick),
+            }
+            for _ in 1..EVENTS_A_TURN {
+                if let Ok(event) = self.wiring.session.try_recv() {
+                    self.take_session_event(event)?;
+                } else if let Ok(event) = self.wiring.results.try_recv() {
+                    self.apply(event);
+                } else {
+                    break;
+                }
+            }
+            self.turn()?;
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        self.model.apply(event, clock::now());
+    }
+
+    /// Plans, stores, acknowledges, acts, publishes: in this order.
+    fn turn(&mut self) -> Result<(), LoopError> {
+        let started = Instant::now();
+        let now = clock::now();
+        let turn = Turn {
+            now,
+            entropy: uuid::Uuid::new_v4().as_u128(),
+            identify_founders,
+        };
+        let decision = plan(&self.model, &turn);
+        let effect_names: Vec<&'static str> =
+            decision.effects.iter().map(Effect::name).collect();
+        self.persist(&decision.record, &effect_names)?;
+        self.wake_at = started
+            + decision
+                .wake_at
+                .map_or(Duration::from_secs(1), |moment| moment.since(now));
+        let (waiting, service_waiting) =
+            (decision.waiting.clone(), decision.service_waiting.clone());
+        self.log_changes_of_waiting(&waiting);
+        let effects = self.model.absorb(decision, now);
+        for job in self.acknowledgements.drain(..) {
+            // Fails only when the process is ending.
+            let _ = self.wiring.mesos_jobs.send(job);
+        }
+        for (id, effect) in effects {
+            self.issue(id, effect);
+        }
+        let published = Published::of(&self.model, waiting, service_waiting, now);
+        self.wiring.published.send_replace(Arc::new(published));
+        self.wiring.metrics.note_turn(started.elapsed());
+        Ok(())
+    }
+
+    fn persist(
+        &mut self,
+        record: &Record,
+        effects: &[&'static str],
+    ) -> Result<(), LoopError> {
+        if *record == self.stored {
+            return Ok(());
+        }
+        let points = if effects.is_empty() {
+            &[EVENT]
+        } else {
+            effects
+        };
+        points
+            .iter()
+            .for_each(|point| failpoint::hit(Stage::BeforeStore, point));
+        self.version = self.store.save(record, self.version)?;
+        points
+            .iter()
+            .for_each(|point| failpoint::hit(Stage::AfterStore, point));
+        self.stored = record.clone();
+        self.wiring.metrics.note_store_write();
+        Ok(())
+    }
+
+    /// What keeps a pod waiting is worth a line whenever it changes, and no
+    /// more than that.
+    fn log_changes_of_waiting(
+        &self,
+        waiting: &std::collections::BTreeMap<PodIndex, etcd_planner::WaitingReason>,
+    ) {
+        let before = self.wiring.published.borrow();
+        for (pod, reason) in waiting {
+            let known = before
+                .waiting
+                .get(pod)
+                .is_some_and(|old| old.code() == reason.code());
+            if !known {
+                info!(%pod, reason = %reason, "waits");
+            }
+        }
+        for pod in before
+            .waiting
+            .keys()
+            .filter(|pod| !waiting.contains_key(pod))
+        {
+            info!(%pod, "is a healthy voter");
+        }
+    }
+
+    fn issue(&mut self, id: EffectId, effect: Effect) {
+        let name = effect.name();
+        if effect.awaits_result() && !matches!(effect, Effect::Decline { .. }) {
+            info!(%effect, "issued");
+        } else {
+            debug!(%effect, "issued");
+        }
+        self.wiring.metrics.note_effect_issued(&effect);
+        match effects::mesos_call(&effect, &self.wiring.frame, &self.wiring.files) {
+            Ok(Some(call)) => {
+                let epoch = self.model.session().map_or(0, |session| session.epoch);
+                let job = MesosJob {
+                    epoch: Epoch(epoch),
+                    call,
+                    effect: Some((id, name)),
+                };
+                // Fails only when the process is ending.
+                let _ = self.wiring.mesos_jobs.send(job);
+            }
+            Ok(None) => {
+                let task = effects::ask_etcd(
+                    id,
+                    effect,
+                    self.client_urls(),
+                    self.wiring.results_sender.clone(),
+                    self.wiring.metrics.clone(),
+                );
+                tokio::spawn(task);
+            }
+            Err(error) => warn!(%effect, %error, "the effect cannot be put into a call"),
+        }
+    }
+
+    /// Client URLs of running members: the leader's first, then healthy ones.
+    fn client_urls(&self) -> Vec<String> {
+        let leader = quorum::leader(&self.model);
+        let published = self.wiring.published.borrow();
+        let mut members = probing::running_members(&published);
+        members.sort_by_key(|(pod, _)| {
+            let answer = quorum::fresh_answer(&self.model, *pod);
+            let leads = answer.is_some_and(|answer| Some(answer.member_id) == leader);
+            let healthy = quorum::is_healthy_voter_seen(&self.model, *pod);
+            (!leads, !healthy, *pod)
+        });
+        members.into_iter().map(|(_, url)| url).collect()
+    }
+
+    fn take_command(&mut self, command: Command) -> Result<(), LoopError> {
+        match command {
+            Command::RestartPod { pod, reply } => {
+                if !self.model.record.pods.contains_key(&pod) {
+                    let _ = reply.send(Err(CommandRefusal::UnknownPod(pod)));
+                    return Ok(());
+                }
+                info!(%pod, "an operator asks for a restart");
+                self.apply(Event::RestartAsked { pod });
+                let record = self.model.record.clone();
+                self.persist(&record, &[])?;
+                // The asker may have gone away; the wish stands all the same.
+                let _ = reply.send(Ok(()));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_session_event(&mut self, event: SessionEvent) -> Result<(), LoopError> {
+        match event {
+            SessionEvent::Connected {
+                epoch,
+                framework_id,
+                master,
+                ..
+            } => {
+                info!(%master, %framework_id, epoch = epoch.0, "subscribed");
+                self.wiring
+                    .frame
+                    .reserver
+                    .framework_id
+                    .clone_from(&framework_id);
+                self.apply(Event::Subscribed {
+                    epoch: epoch.0,
+                    framework_id: FrameworkId(framework_id),
+                });
+            }
+            SessionEvent::Disconnected { why, .. } => {
+                warn!(why, "the subscription has ended");
+                self.apply(Event::Disconnected { why });
+            }
+            SessionEvent::Waiting { why } => {
+                warn!(why, "not subscribed");
+                self.apply(Event::Disconnected { why });
+            }
+            SessionEvent::Event { epoch, event } => self.take_mesos_event(epoch, *event),
+            SessionEvent::Failed { error } => return Err(LoopError::Mesos(error)),
+        }
+        Ok(())
+    }
+
+    fn take_mesos_event(&mut self, epoch: Epoch, event: mesos_v1::scheduler::Event) {
+        let Ok(kind) = event::Type::try_from(event.r#type.unwrap_or_default()) else {
+            return;
+        };
+        match kind {
+            event::Type::Offers => {
+                let offers = event.offers.unwrap_or_default().offers;
+                self.wiring.metrics.note_offers(offers.len());
+                let now = clock::now();
+                let service = &self.wiring.frame.reserver.service;
+                let offers = offers
+                    .iter()
+                    .map(|offer| offers::offer(offer, service, now))
+                    .collect();
+                self.apply(Event::Offers(offers));
+            }
+            event::Type::Rescind => {
+                if let Some(rescind) = event.rescind {
+                    let id = etcd_planner::offer::OfferId(rescind.offer_id.value);
+                    self.apply(Event::OfferRescinded(id));
+                }
+            }
+            event::Type::Update => {
+                if let Some(update) = event.update {
+                    self.take_status(epoch, &update.status);
+                }
+            }
+            event::Type::Failure => {
+                // Tasks of a lost agent or executor get statuses of their own.
+                if let Some(failure) = event.failure {
+                    info!(
+                        agent = failure.agent_id.map(|id| id.value).unwrap_or_default(),
+                        executor =
+                            failure.executor_id.map(|id| id.value).unwrap_or_default(),
+                        status = failure.status.unwrap_or_default(),
+                        "Mesos reports the end of an agent or executor"
+                    );
+                }
+            }
+            other => debug!(event = other.as_str_name(), "nothing to do"),
+        }
+    }
+
+    fn take_status(&mut self, epoch: Epoch, status: &v1::TaskStatus) {
+        if let Ok(state) = v1::TaskState::try_from(status.state) {
+            self.wiring.metrics.note_task_status(state.as_str_name());
+        }
+        if let Some(translated) = statuses::status(status) {
+            let words = &translated.words;
+            info!(task = status.task_id.value, %words, "status");
+            self.apply(Event::TaskStatus(translated));
+        }
+        // Without a uuid it is the master's own word, which is not repeated.
+        if let (Some(uuid), Some(agent_id)) = (&status.uuid, &status.agent_id) {
+            self.acknowledgements.push(MesosJob {
+                epoch,
+                call: Call {
+                    r#type: Some(call::Type::Acknowledge.into()),
+                    acknowledge: Some(call::Acknowledge {
+                        agent_id: agent_id.clone(),
+                        task_id: status.task_id.clone(),
+                        uuid: uuid.clone(),
+                    }),
+                    ..Default::default()
+                },
+                effect: None,
+            });
+        }
+    }
+}
+
+/// The ids that etcd will give to the founders.
+fn identify_founders(
+    token: &ClusterToken,
+    founders: &[Founder],
+) -> Result<(ClusterId, Vec<MemberId>), String> {
+    let named: Vec<(String, Vec<String>)> = founders
+        .iter()
+        .map(|founder| (founder.name.clone(), vec![founder.peer_url.clone()]))
+        .collect();
+    let birth = etcd_admin::identity::static_birth(&token.0, &named)
+        .map_err(|error| error.to_string())?;
+    let member_ids = birth.member_ids.into_iter().map(MemberId).collect();
+    Ok((ClusterId(birth.cluster_id), member_ids))
+}

@@ -1,0 +1,209 @@
+//! The scheduler's HTTP API.
+//!
+//! Paths of the DC/OS SDK keep the SDK's shapes and status codes; ours are
+//! clean JSON. Reads are answered from the published picture and never disturb
+//! the event loop; writes go to the loop as [`crate::commands::Command`]s.
+//!
+//! | question | file |
+//! |---|---|
+//! | who may do what? | `access.rs` |
+//! | which connections, how many, for how long? | `listener.rs` |
+//! | how are answers written? | `answer.rs` |
+//! | plans, pods, endpoints, state, health, status, metrics | one file each |
+
+pub mod access;
+mod answer;
+mod artifacts;
+mod endpoints;
+mod health;
+mod listener;
+mod metrics;
+mod plans;
+mod pods;
+mod state;
+mod status;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::artifacts::{ARTIFACT_PATH, Artifacts};
+use crate::commands::Command;
+use crate::metrics::Metrics;
+use crate::published::{Published, PublishedReceiver};
+use crate::store::Store;
+use access::Access;
+
+/// Plan parameters and lists of task names are all that anyone sends.
+const BODY_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Everything is answered from memory, except for commands, which the loop
+/// takes within milliseconds. Who waits longer is better told.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// For how long requests under way may go on once the scheduler is told to
+/// stop. Fetches of programs are cut off: the launch is repeated anyway.
+const DRAIN_FOR: Duration = Duration::from_secs(5);
+
+/// What answers are made from.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The newest picture.
+    pub published: PublishedReceiver,
+    /// To the event loop.
+    pub commands: mpsc::Sender<Command>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// For properties.
+    pub store: Arc<Store>,
+    /// Programs for agents.
+    pub artifacts: Arc<Artifacts>,
+    /// Who may do what.
+    pub access: Arc<Access>,
+    /// What does not change.
+    pub facts: Arc<ServiceFacts>,
+}
+
+/// What does not change while the scheduler runs.
+#[derive(Clone, Debug)]
+pub struct ServiceFacts {
+    /// The scheduler's version.
+    pub version: String,
+    /// DNS domain of tasks, without a leading dot.
+    pub task_domain: String,
+    /// DNS domain of virtual addresses, without a leading dot.
+    pub vip_domain: String,
+}
+
+impl Default for ServiceFacts {
+    /// DC/OS' domains. On plain Mesos nobody answers for them; clients use the
+    /// addresses there.
+    fn default() -> Self {
+        ServiceFacts {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            task_domain: "autoip.dcos.thisdcos.directory".to_owned(),
+            vip_domain: "l4lb.thisdcos.directory".to_owned(),
+        }
+    }
+}
+
+impl ApiState {
+    /// The newest picture.
+    fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published.borrow())
+    }
+}
+
+/// All routes, behind the access check.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .merge(plans::routes())
+        .merge(pods::routes())
+        .route("/v1/endpoints", get(endpoints::list))
+        .route("/v1/endpoints/{name}", get(endpoints::show))
+        .route("/v1/state/frameworkId", get(state::framework_id))
+        .route("/v1/state/properties", get(state::properties))
+        .route("/v1/state/properties/{key}", get(state::property))
+        .route("/v1/health", get(health::health))
+        .route("/v1/livez", get(health::livez))
+        .route("/v1/status", get(status::status))
+        .route("/v1/metrics", get(metrics::codahale))
+        .route("/v1/metrics/prometheus", get(metrics::openmetrics))
+        .route(
+            &format!("{ARTIFACT_PATH}{{path}}/{{file}}"),
+            get(artifacts::fetch),
+        )
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state.access),
+            access::check,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state.metrics),
+            bound_and_count,
+        ))
+        .with_state(state)
+}
+
+/// Serves the API until `stop` is done, and a little longer for requests under
+/// way.
+///
+/// # Errors
+///
+/// Only what the listener's address lookup gives; failed connections are no
+/// errors.
+pub async fn serve(
+    listener: TcpListener,
+    state: ApiState,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    state.access.announce();
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "the API listens");
+    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = axum::serve(listener::Bounded::new(listener), router(state))
+        .with_graceful_shutdown(async move {
+            stop.await;
+            // The receiver may be gone, when serving ended by itself.
+            let _ = stopping.send(());
+        });
+    tokio::select! {
+        ended = server => ended,
+        () = async {
+            let _ = stopped.await;
+            tokio::time::sleep(DRAIN_FOR).await;
+        } => Ok(()),
+    }
+}
+
+/// Bounds the time to an answer's first byte, and counts answers.
+async fn bound_and_count(
+    State(metrics): State<Arc<Metrics>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().clone();
+    let answer = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await;
+    let response = answer.unwrap_or_else(|_| {
+        answer::problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "timeout",
+            "the scheduler did not answer in time; its log may say why",
+        )
+    });
+    metrics.note_api_request(method.as_str(), response.status().as_u16());
+    response
+}
+
+async fn no_such_path(uri: Uri) -> Response {
+    answer::problem(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        &format!(
+            "there is nothing at {}; see /v1/status, /v1/plans, /v1/pod",
+            uri.path()
+        ),
+    )
+}
+
+async fn no_such_method() -> Response {
+    answer::problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path takes other methods",
+    )
+}
+
+#[cfg(test)]
+mod tests;

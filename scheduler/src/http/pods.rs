@@ -1,0 +1,275 @@
+//! `/v1/pod`: what runs, and the commands for one pod.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+
+use etcd_api::pods::{
+    Command as CommandShape, ContainerStatus, Label, Labels, Range, Ranges, Resource,
+    Scalar, TaskInfo, TaskStatus, Wrapped,
+};
+use etcd_api::{
+    PodCommandResult, PodInstance, PodTask, PodType, ServicePods, TaskRecord,
+};
+use etcd_launch::PodIndex;
+use etcd_planner::observed::TaskState;
+use etcd_planner::record::{EndKind, Launch, Placement};
+
+use super::{ApiState, answer};
+use crate::commands::{Command, CommandRefusal};
+use crate::published::Published;
+
+/// The one kind of pod that we have.
+const POD_TYPE: &str = "etcd";
+
+/// The loop takes a command within milliseconds, storing included.
+const LOOP_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/v1/pod", get(list))
+        .route("/v1/pod/status", get(all_status))
+        .route("/v1/pod/{pod}/status", get(one_status))
+        .route("/v1/pod/{pod}/info", get(info))
+        .route("/v1/pod/{pod}/restart", post(restart))
+        .route("/v1/pod/{pod}/replace", post(not_yet))
+        .route("/v1/pod/{pod}/pause", post(not_yet))
+        .route("/v1/pod/{pod}/resume", post(not_yet))
+}
+
+async fn list(State(state): State<ApiState>) -> Response {
+    let names: Vec<String> = state
+        .published()
+        .pods()
+        .iter()
+        .map(PodIndex::to_string)
+        .collect();
+    answer::ok(&names)
+}
+
+async fn all_status(State(state): State<ApiState>) -> Response {
+    let published = state.published();
+    answer::ok(&ServicePods {
+        service: published.target.service.clone(),
+        pods: vec![PodType {
+            name: POD_TYPE.to_owned(),
+            instances: published
+                .pods()
+                .into_iter()
+                .map(|pod| instance(&published, pod))
+                .collect(),
+        }],
+    })
+}
+
+async fn one_status(State(state): State<ApiState>, Path(pod): Path<String>) -> Response {
+    let published = state.published();
+    match known_pod(&published, &pod) {
+        Ok(pod) => answer::ok(&instance(&published, pod)),
+        Err(response) => *response,
+    }
+}
+
+async fn info(State(state): State<ApiState>, Path(pod): Path<String>) -> Response {
+    let published = state.published();
+    match known_pod(&published, &pod) {
+        Ok(pod) => answer::ok(&task_records(&published, pod)),
+        Err(response) => *response,
+    }
+}
+
+async fn restart(State(state): State<ApiState>, Path(pod): Path<String>) -> Response {
+    let pod = match known_pod(&state.published(), &pod) {
+        Ok(pod) => pod,
+        Err(response) => return *response,
+    };
+    let (reply, answered) = oneshot::channel();
+    match state.commands.try_send(Command::RestartPod { pod, reply }) {
+        Ok(()) => {}
+        Err(TrySendError::Full(_)) => return unavailable("too many commands wait"),
+        Err(TrySendError::Closed(_)) => return unavailable("the scheduler is stopping"),
+    }
+    match tokio::time::timeout(LOOP_ANSWERS_WITHIN, answered).await {
+        Ok(Ok(Ok(()))) => answer::ok(&PodCommandResult {
+            pod: pod.to_string(),
+            tasks: vec![pod.task_name()],
+        }),
+        Ok(Ok(Err(refusal @ CommandRefusal::UnknownPod(_)))) => {
+            answer::text(StatusCode::NOT_FOUND, refusal.to_string())
+        }
+        Ok(Ok(Err(refusal @ CommandRefusal::NotNow { .. }))) => {
+            answer::problem(StatusCode::CONFLICT, "not_now", &refusal.to_string())
+        }
+        Ok(Err(_)) => unavailable("the scheduler is stopping"),
+        Err(_) => unavailable(
+            "the event loop did not answer; the restart may still be carried out",
+        ),
+    }
+}
+
+async fn not_yet(State(state): State<ApiState>, Path(pod): Path<String>) -> Response {
+    match known_pod(&state.published(), &pod) {
+        Ok(_) => answer::problem(
+            StatusCode::NOT_IMPLEMENTED,
+            "not_implemented",
+            "this comes with a later release; nothing was changed",
+        ),
+        Err(response) => *response,
+    }
+}
+
+fn unavailable(why: &str) -> Response {
+    answer::problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why)
+}
+
+/// The pod of a name. The refusal is boxed because a response is large and
+/// nearly never made.
+fn known_pod(published: &Published, name: &str) -> Result<PodIndex, Box<Response>> {
+    name.parse()
+        .ok()
+        .filter(|pod| published.pods().contains(pod))
+        .ok_or_else(|| {
+            let text = format!("Pod {name} not found");
+            Box::new(answer::text(StatusCode::NOT_FOUND, text))
+        })
+}
+
+fn newest_launch(published: &Published, pod: PodIndex) -> Option<&Launch> {
+    published.record.pods.get(&pod)?.launch.as_ref()
+}
+
+fn instance(published: &Published, pod: PodIndex) -> PodInstance {
+    let task = newest_launch(published, pod).map(|launch| PodTask {
+        id: launch.task_id.0.clone(),
+        name: pod.task_name(),
+        status: mesos_state(published, pod)
+            .map(|state| state.trim_start_matches("TASK_").to_owned()),
+    });
+    PodInstance {
+        name: pod.to_string(),
+        tasks: task.into_iter().collect(),
+    }
+}
+
+/// Mesos' newest word on a pod's task. None when there is no launch, or when
+/// this scheduler has not heard of it (yet).
+pub(super) fn mesos_state(published: &Published, pod: PodIndex) -> Option<&'static str> {
+    let launch = newest_launch(published, pod)?;
+    if let Some(end) = &launch.end {
+        return Some(match end.kind {
+            EndKind::Asked => "TASK_KILLED",
+            EndKind::Failed | EndKind::DataMissing => "TASK_FAILED",
+            EndKind::Gone => "TASK_LOST",
+            EndKind::AgentGivenUp => "TASK_GONE_BY_OPERATOR",
+        });
+    }
+    let seen = published.tasks.get(&pod)?;
+    (seen.task_id == launch.task_id).then_some(match seen.state {
+        TaskState::Staging => "TASK_STAGING",
+        TaskState::Starting => "TASK_STARTING",
+        TaskState::Running => "TASK_RUNNING",
+        TaskState::Killing => "TASK_KILLING",
+        TaskState::Unreachable => "TASK_UNREACHABLE",
+        TaskState::Unknown => "TASK_UNKNOWN",
+    })
+}
+
+fn task_records(published: &Published, pod: PodIndex) -> Vec<TaskRecord> {
+    let Some(launch) = newest_launch(published, pod) else {
+        return Vec::new();
+    };
+    let placement = published
+        .record
+        .pods
+        .get(&pod)
+        .and_then(|pod| pod.placement.as_ref());
+    let info = TaskInfo {
+        name: pod.task_name(),
+        task_id: wrapped(&launch.task_id.0),
+        slave_id: wrapped(&launch.agent_id.0),
+        resources: placement.map(resources).unwrap_or_default(),
+        command: CommandShape::default(),
+        labels: placement.map(labels).unwrap_or_default(),
+    };
+    vec![TaskRecord {
+        info,
+        status: task_status(published, pod, launch),
+    }]
+}
+
+fn task_status(
+    published: &Published,
+    pod: PodIndex,
+    launch: &Launch,
+) -> Option<TaskStatus> {
+    let state = mesos_state(published, pod)?;
+    let (at, message) = match (&launch.end, published.tasks.get(&pod)) {
+        (Some(end), _) => (end.at, &end.why),
+        (None, Some(seen)) => (seen.at, &seen.words),
+        (None, None) => return None,
+    };
+    Some(TaskStatus {
+        task_id: wrapped(&launch.task_id.0),
+        state: state.to_owned(),
+        // Whole milliseconds of this century fit a double exactly enough.
+        timestamp: Duration::from_millis(at.0).as_secs_f64(),
+        message: message.clone(),
+        healthy: published.healthy.contains(&pod),
+        container_status: ContainerStatus {},
+    })
+}
+
+fn wrapped(value: &str) -> Wrapped {
+    Wrapped {
+        value: value.to_owned(),
+    }
+}
+
+/// What the pod holds, as Mesos' resources without their reservations.
+fn resources(placement: &Placement) -> Vec<Resource> {
+    let needs = &placement.needs;
+    let scalar = |name: &str, value: f64| Resource {
+        name: name.to_owned(),
+        kind: "SCALAR".to_owned(),
+        scalar: Some(Scalar { value }),
+        ranges: None,
+    };
+    let port = |port: u16| Range {
+        begin: port.into(),
+        end: port.into(),
+    };
+    // Amounts of one machine: far below 2^52, so no digit is lost.
+    vec![
+        scalar("cpus", needs.total_cpus().0 as f64 / 1000.0),
+        scalar("mem", needs.total_mem().0 as f64),
+        scalar("disk", needs.total_disk().0 as f64),
+        Resource {
+            name: "ports".to_owned(),
+            kind: "RANGES".to_owned(),
+            scalar: None,
+            ranges: Some(Ranges {
+                range: vec![port(needs.client_port), port(needs.peer_port)],
+            }),
+        },
+    ]
+}
+
+fn labels(placement: &Placement) -> Labels {
+    let label = |key: &str, value: &str| Label {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    };
+    Labels {
+        labels: vec![
+            label("offer_hostname", &placement.hostname.0),
+            label("reservation_id", &placement.reservation_id.0),
+            label("volume_id", &placement.volume_id.0),
+        ],
+    }
+}

@@ -1,0 +1,20 @@
+//! The shell round the planner: everything that touches clocks, files, networks
+//! and processes. See `main.rs` for how the parts are put together.
+
+pub mod artifacts;
+pub mod clock;
+pub mod command_line;
+pub mod commands;
+pub mod effects;
+pub mod event_loop;
+pub mod failpoint;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod probing;
+pub mod published;
+pub mod stable_uuid;
+pub mod start;
+pub mod store;
+pub mod target;
+pub mod translate;

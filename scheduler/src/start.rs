@@ -1,0 +1,329 @@
+//! Putting the parts together, and taking them apart.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use etcd_config::Options;
+use etcd_launch::Sha256;
+use etcd_planner::record::TargetId;
+use etcd_planner::{Model, Record, Target};
+use mesos_v1::{
+    AddressError, ClientSetupError, Masters, SchedulerSession, SessionConfig, v1,
+};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tracing::warn;
+
+use crate::artifacts::{
+    ArtifactError, Artifacts, EXECUTOR_FILE, EtcdSource, ExecutorSource,
+};
+use crate::clock;
+use crate::commands::QUEUE_LENGTH;
+use crate::effects::{self, FileSource};
+use crate::event_loop::{EventLoop, LoopError, Wiring};
+use crate::http::access::{Access, TokenFileError};
+use crate::http::{self, ApiState, ServiceFacts};
+use crate::metrics::Metrics;
+use crate::probing;
+use crate::published::Published;
+use crate::store::{self, Store, StoreError};
+use crate::target;
+use crate::translate::reservations::Reserver;
+use crate::translate::tasks::LaunchFrame;
+
+/// Why the scheduler does not run, or does not run on.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The state directory or what is in it cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What agents are to fetch is not there.
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
+    /// The token file cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokenFileError),
+    /// No master address can be understood.
+    #[error("option scheduler.masters")]
+    Masters(#[from] AddressError),
+    /// The HTTP client cannot be made.
+    #[error(transparent)]
+    Client(#[from] ClientSetupError),
+    /// The API cannot listen.
+    #[error("the API cannot listen on {address} (option scheduler.listen)")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An option that this release needs is missing.
+    #[error("option {option} is missing: {needed_for}")]
+    Missing {
+        /// Which.
+        option: &'static str,
+        /// What it is needed for.
+        needed_for: &'static str,
+    },
+    /// The event loop ended.
+    #[error(transparent)]
+    Loop(#[from] LoopError),
+}
+
+impl StartError {
+    /// The exit code, by class: whoever supervises the scheduler can tell what
+    /// a restart may heal.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Store(_) | StartError::Loop(LoopError::Store(_)) => EXIT_STORE,
+            StartError::Artifacts(_)
+            | StartError::Tokens(_)
+            | StartError::Masters(_)
+            | StartError::Missing { .. } => EXIT_OPTIONS,
+            StartError::Client(_) | StartError::Listen { .. } => EXIT_SYSTEM,
+            StartError::Loop(LoopError::Mesos(_)) => EXIT_MESOS,
+        }
+    }
+}
+
+/// Options, or files that they name, are wrong. A restart will not help.
+pub const EXIT_OPTIONS: u8 = 64;
+/// Mesos refuses the framework for good. A restart will not help.
+pub const EXIT_MESOS: u8 = 69;
+/// The system refused something, such as a port. A restart may help.
+pub const EXIT_SYSTEM: u8 = 71;
+/// The store cannot be read or written. A restart may help if it was full.
+pub const EXIT_STORE: u8 = 74;
+
+/// Runs the scheduler until `shutdown` says so.
+pub async fn run(
+    options: Options,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let store = Arc::new(Store::open(&options.scheduler.state_dir)?);
+    let artifacts = Arc::new(artifacts(&options)?);
+    let target = target::target(&options, artifacts.program());
+    let (model, version) = model(&store, &options, target)?;
+    let access = Arc::new(access(&options)?);
+    let listen = options.scheduler.listen;
+    let listener =
+        TcpListener::bind(listen)
+            .await
+            .map_err(|source| StartError::Listen {
+                address: listen,
+                source,
+            })?;
+    let address = listener.local_addr().map_err(|source| StartError::Listen {
+        address: listen,
+        source,
+    })?;
+    let base_url = options.scheduler.advertised_url(address);
+
+    let metrics = Arc::new(Metrics::new(
+        prometheus_client::registry::Registry::default(),
+    ));
+    let published = Published::of(&model, Default::default(), None, clock::now());
+    let (published_sender, published) = watch::channel(Arc::new(published));
+    let (commands_sender, commands) = mpsc::channel(QUEUE_LENGTH);
+    let api = ApiState {
+        published: published.clone(),
+        commands: commands_sender,
+        metrics: Arc::clone(&metrics),
+        store: Arc::clone(&store),
+        artifacts: Arc::clone(&artifacts),
+        access,
+        facts: Arc::new(ServiceFacts::default()),
+    };
+    let mut stop_serving = shutdown.clone();
+    let server = tokio::spawn(http::serve(listener, api, async move {
+        // An error means that nobody can ask us to stop any more.
+        let _ = stop_serving.changed().await;
+    }));
+
+    let masters: Masters = options.scheduler.masters.join(",").parse()?;
+    let framework = framework_info(&options, model.record.framework_id.as_ref());
+    let (handle, session) =
+        SchedulerSession::start(SessionConfig::new(masters, framework))?;
+    let (results_sender, results) = mpsc::unbounded_channel();
+    let (mesos_jobs, jobs) = mpsc::unbounded_channel();
+    tokio::spawn(effects::send_to_master(
+        handle,
+        jobs,
+        results_sender.clone(),
+        metrics.clone(),
+    ));
+    tokio::spawn(probing::probe_members(published, results_sender.clone()));
+    let wiring = Wiring {
+        session,
+        results,
+        results_sender,
+        commands,
+        mesos_jobs,
+        published: published_sender,
+        frame: launch_frame(&options, &model, &artifacts),
+        files: FileSource {
+            artifacts,
+            base_url,
+        },
+        metrics,
+    };
+    let ended = EventLoop::new(model, store, version, wiring)
+        .run(shutdown)
+        .await;
+    server.abort();
+    Ok(ended?)
+}
+
+fn artifacts(options: &Options) -> Result<Artifacts, StartError> {
+    let scheduler = &options.scheduler;
+    let executor = match (&scheduler.executor_uri, &scheduler.executor_sha256) {
+        (Some(uri), Some(sha256)) => ExecutorSource::Uri {
+            uri: uri.clone(),
+            sha256: checksum("scheduler.executor_sha256", sha256)?,
+        },
+        _ => ExecutorSource::File(executor_beside_us(options)?),
+    };
+    let etcd = match (
+        &scheduler.etcd_dir,
+        &scheduler.etcd_uri,
+        &scheduler.etcd_sha256,
+    ) {
+        (Some(directory), _, _) => EtcdSource::Directory(directory.clone()),
+        (None, Some(uri), Some(sha256)) => EtcdSource::Archive {
+            uri: uri.clone(),
+            sha256: checksum("scheduler.etcd_sha256", sha256)?,
+        },
+        _ => {
+            return Err(StartError::Missing {
+                option: "scheduler.etcd_dir",
+                needed_for: "agents fetch etcd from this scheduler",
+            });
+        }
+    };
+    Ok(Artifacts::open(&executor, &etcd)?)
+}
+
+fn checksum(option: &'static str, text: &str) -> Result<Sha256, StartError> {
+    text.parse().map_err(|_| StartError::Missing {
+        option,
+        needed_for: "what agents fetch is checked; expected 64 hexadecimal digits",
+    })
+}
+
+/// Without an option, the executor is where a package or `cargo build` puts
+/// it: beside the scheduler.
+fn executor_beside_us(options: &Options) -> Result<PathBuf, StartError> {
+    if let Some(executor) = &options.scheduler.executor {
+        return Ok(executor.clone());
+    }
+    std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join(EXECUTOR_FILE)))
+        .ok_or(StartError::Missing {
+            option: "scheduler.executor",
+            needed_for: "agents fetch the executor from this scheduler",
+        })
+}
+
+fn access(options: &Options) -> Result<Access, StartError> {
+    match &options.scheduler.token_file {
+        Some(path) => Ok(Access::from_file(path)?),
+        None => Ok(Access::Open),
+    }
+}
+
+/// The model to go on from: what is stored, under the target that applies.
+fn model(
+    store: &Store,
+    options: &Options,
+    wanted: Target,
+) -> Result<(Model, u64), StartError> {
+    let options_json = serde_json::to_value(options).unwrap_or_default();
+    let wanted_id = store::target_id(&wanted, &options_json);
+    let Some(stored) = store.load()? else {
+        store.put_target(&wanted_id, &wanted, &options_json)?;
+        let record = Record::new(wanted_id.clone());
+        return Ok((Model::new(wanted_id, wanted, record), 0));
+    };
+    let mut record = stored.record;
+    let old = store.target(&record.target)?.map(|stored| stored.target);
+    let (target_id, target): (TargetId, Target) = match old {
+        Some(old) if !target::takes_effect_at_next_launch(&old, &wanted) => {
+            warn!(
+                "the options ask for a change that this release cannot roll through a \
+                 deployed service; it goes on under its stored target"
+            );
+            // The programs are what this scheduler serves, whatever the target.
+            (
+                record.target.clone(),
+                Target {
+                    program: wanted.program,
+                    ..old
+                },
+            )
+        }
+        _ => {
+            store.put_target(&wanted_id, &wanted, &options_json)?;
+            record.target = wanted_id.clone();
+            (wanted_id, wanted)
+        }
+    };
+    Ok((Model::new(target_id, target, record), stored.version))
+}
+
+fn framework_info(
+    options: &Options,
+    id: Option<&etcd_planner::offer::FrameworkId>,
+) -> v1::FrameworkInfo {
+    use v1::framework_info::capability::Type;
+    let capabilities = [
+        Type::MultiRole,
+        Type::PartitionAware,
+        Type::ReservationRefinement,
+    ];
+    #[expect(clippy::cast_precision_loss, reason = "seconds are far below 2^52")]
+    let failover_timeout = options.scheduler.framework_failover_timeout.0 as f64;
+    v1::FrameworkInfo {
+        id: id.map(|id| v1::FrameworkId {
+            value: id.0.clone(),
+        }),
+        name: options.service.name.as_str().to_owned(),
+        user: options.service.user.clone(),
+        principal: Some(options.service.principal()),
+        roles: vec![options.service.role()],
+        checkpoint: Some(true),
+        failover_timeout: Some(failover_timeout),
+        capabilities: capabilities
+            .map(|capability| v1::framework_info::Capability {
+                r#type: Some(capability.into()),
+            })
+            .to_vec(),
+        ..Default::default()
+    }
+}
+
+fn launch_frame(options: &Options, model: &Model, artifacts: &Artifacts) -> LaunchFrame {
+    let member_name = options.member_dns_name(0);
+    LaunchFrame {
+        reserver: Reserver {
+            service: options.service.name.as_str().to_owned(),
+            role: options.service.role(),
+            principal: options.service.principal(),
+            framework_id: model
+                .record
+                .framework_id
+                .as_ref()
+                .map(|id| id.0.clone())
+                .unwrap_or_default(),
+        },
+        user: options.service.user.clone(),
+        checks: artifacts.checks_before_launch(),
+        framework_host: member_name
+            .split_once('.')
+            .map(|(_, host)| host.to_owned())
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,54 @@
+//! From options to the planner's target.
+
+use etcd_config::{Options, Placement};
+use etcd_launch::{EtcdProgram, Scheme, Tuning};
+use etcd_planner::Target;
+use etcd_planner::offer::{Megabytes, MilliCpus};
+use etcd_planner::target::{Needs, PlacementRule};
+
+/// What the options ask for, with the etcd that is to run.
+pub fn target(options: &Options, program: EtcdProgram) -> Target {
+    let (node, etcd, scheduler) = (&options.node, &options.etcd, &options.scheduler);
+    Target {
+        service: options.service.name.as_str().to_owned(),
+        members: u16::try_from(node.count.get()).unwrap_or(u16::MAX),
+        placement: match node.placement_constraint {
+            Placement::Anywhere => PlacementRule::Anywhere,
+            Placement::UniqueHostname => PlacementRule::UniqueHostname,
+        },
+        needs: Needs {
+            cpus: MilliCpus(node.cpus.0),
+            mem: Megabytes(node.mem.0),
+            volume: Megabytes(node.disk.0),
+            executor_cpus: MilliCpus(scheduler.executor_cpus.0),
+            executor_mem: Megabytes(scheduler.executor_mem.0),
+            executor_disk: Megabytes(scheduler.executor_disk.0),
+            client_port: etcd.client_port.get(),
+            peer_port: etcd.peer_port.get(),
+        },
+        token_prefix: etcd.initial_cluster_token.clone(),
+        tuning: Tuning {
+            heartbeat_interval_ms: etcd.heartbeat_interval.0,
+            election_timeout_ms: etcd.election_timeout.0,
+            snapshot_count: etcd.snapshot_count,
+            quota_backend_bytes: etcd.quota.bytes(),
+        },
+        program,
+        scheme: Scheme::Http,
+        stop_grace_ms: etcd.kill_grace_seconds.0.saturating_mul(1000),
+    }
+}
+
+/// Whether a service can go on under the new target as if nothing had changed:
+/// what differs takes effect with the next launch of each member.
+///
+/// Rolling other changes through a live cluster is work for the update plan.
+pub fn takes_effect_at_next_launch(old: &Target, new: &Target) -> bool {
+    let like_old = Target {
+        program: old.program.clone(),
+        tuning: old.tuning.clone(),
+        stop_grace_ms: old.stop_grace_ms,
+        ..new.clone()
+    };
+    like_old == *old
+}

@@ -1,0 +1,175 @@
+//! Resources under our reservations, built so that the same placement always
+//! gives the same protobuf: Mesos compares resources by equality, and one that
+//! differs from what was reserved is not ours to use.
+
+use etcd_launch::{DATA_DIRECTORY, PodIndex};
+use etcd_planner::offer::{Megabytes, MilliCpus};
+use etcd_planner::record::Placement;
+use mesos_v1::v1;
+
+/// Label that names one placement. The SDK's name for it.
+pub const RESOURCE_ID: &str = "resource_id";
+/// Label that names the framework that reserved. The SDK's name.
+pub const FRAMEWORK_ID: &str = "framework_id";
+/// Label that names the service.
+pub const SERVICE: &str = "service";
+/// Label that names the pod.
+pub const POD: &str = "pod";
+
+/// Who reserves.
+#[derive(Clone, Debug)]
+pub struct Reserver {
+    /// The service's name, slashes included.
+    pub service: String,
+    /// The role that resources are reserved for.
+    pub role: String,
+    /// The principal that reserves; it must be the framework's.
+    pub principal: String,
+    /// The framework's id.
+    pub framework_id: String,
+}
+
+impl Reserver {
+    /// All resources of a placement before its volume is created.
+    pub fn reserved(&self, pod: PodIndex, placement: &Placement) -> Vec<v1::Resource> {
+        let needs = &placement.needs;
+        vec![
+            self.cpus(pod, placement, needs.total_cpus()),
+            self.mem(pod, placement, needs.total_mem()),
+            self.disk(pod, placement, needs.total_disk()),
+            self.ports(pod, placement),
+        ]
+    }
+
+    /// The placement's persistent volume.
+    pub fn volume(&self, pod: PodIndex, placement: &Placement) -> v1::Resource {
+        let mut volume = self.disk(pod, placement, placement.needs.volume);
+        volume.disk = Some(v1::resource::DiskInfo {
+            persistence: Some(v1::resource::disk_info::Persistence {
+                id: placement.volume_id.0.clone(),
+                principal: Some(self.principal.clone()),
+            }),
+            volume: Some(v1::Volume {
+                container_path: DATA_DIRECTORY.to_owned(),
+                mode: v1::volume::Mode::Rw.into(),
+                ..Default::default()
+            }),
+            source: None,
+        });
+        volume
+    }
+
+    /// What the executor uses: its own share, and the volume, so that the
+    /// volume is there for as long as the container is.
+    pub fn of_executor(&self, pod: PodIndex, placement: &Placement) -> Vec<v1::Resource> {
+        let needs = &placement.needs;
+        vec![
+            self.cpus(pod, placement, needs.executor_cpus),
+            self.mem(pod, placement, needs.executor_mem),
+            self.disk(pod, placement, needs.executor_disk),
+            self.volume(pod, placement),
+        ]
+    }
+
+    /// What the task uses.
+    pub fn of_task(&self, pod: PodIndex, placement: &Placement) -> Vec<v1::Resource> {
+        let needs = &placement.needs;
+        vec![
+            self.cpus(pod, placement, needs.cpus),
+            self.mem(pod, placement, needs.mem),
+            self.ports(pod, placement),
+        ]
+    }
+
+    fn cpus(
+        &self,
+        pod: PodIndex,
+        placement: &Placement,
+        cpus: MilliCpus,
+    ) -> v1::Resource {
+        #[expect(clippy::cast_precision_loss, reason = "CPUs are far below 2^52")]
+        self.scalar(pod, placement, "cpus", cpus.0 as f64 / 1000.0)
+    }
+
+    fn mem(&self, pod: PodIndex, placement: &Placement, mem: Megabytes) -> v1::Resource {
+        #[expect(clippy::cast_precision_loss, reason = "megabytes are far below 2^52")]
+        self.scalar(pod, placement, "mem", mem.0 as f64)
+    }
+
+    fn disk(
+        &self,
+        pod: PodIndex,
+        placement: &Placement,
+        disk: Megabytes,
+    ) -> v1::Resource {
+        #[expect(clippy::cast_precision_loss, reason = "megabytes are far below 2^52")]
+        self.scalar(pod, placement, "disk", disk.0 as f64)
+    }
+
+    fn scalar(
+        &self,
+        pod: PodIndex,
+        placement: &Placement,
+        name: &str,
+        value: f64,
+    ) -> v1::Resource {
+        v1::Resource {
+            name: name.to_owned(),
+            r#type: v1::value::Type::Scalar.into(),
+            scalar: Some(v1::value::Scalar { value }),
+            ..self.reservation(pod, placement)
+        }
+    }
+
+    fn ports(&self, pod: PodIndex, placement: &Placement) -> v1::Resource {
+        let mut ports = [placement.needs.client_port, placement.needs.peer_port];
+        ports.sort_unstable();
+        // Mesos joins neighbouring ranges; ours must look as its own do.
+        let [first, second] = ports.map(u64::from);
+        let range = if second == first + 1 {
+            vec![v1::value::Range {
+                begin: first,
+                end: second,
+            }]
+        } else {
+            [first, second]
+                .map(|port| v1::value::Range {
+                    begin: port,
+                    end: port,
+                })
+                .to_vec()
+        };
+        v1::Resource {
+            name: "ports".to_owned(),
+            r#type: v1::value::Type::Ranges.into(),
+            ranges: Some(v1::value::Ranges { range }),
+            ..self.reservation(pod, placement)
+        }
+    }
+
+    fn reservation(&self, pod: PodIndex, placement: &Placement) -> v1::Resource {
+        let label = |key: &str, value: &str| v1::Label {
+            key: key.to_owned(),
+            value: Some(value.to_owned()),
+        };
+        v1::Resource {
+            reservations: vec![v1::resource::ReservationInfo {
+                r#type: Some(v1::resource::reservation_info::Type::Dynamic.into()),
+                role: Some(self.role.clone()),
+                principal: Some(self.principal.clone()),
+                labels: Some(v1::Labels {
+                    labels: vec![
+                        label(RESOURCE_ID, &placement.reservation_id.0),
+                        label(FRAMEWORK_ID, &self.framework_id),
+                        label(SERVICE, &self.service),
+                        label(POD, &pod.to_string()),
+                    ],
+                }),
+            }],
+            allocation_info: Some(v1::resource::AllocationInfo {
+                role: Some(self.role.clone()),
+            }),
+            ..Default::default()
+        }
+    }
+}
