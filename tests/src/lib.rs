@@ -1,1 +1,12 @@
-//! Filled in below.
+//! What the end-to-end tests stand on: the real scheduler on a real Mesos
+//! cluster, seen through the public API as an operator sees it.
+//!
+//! Needs the programs of the workspace (`cargo build --workspace`) and etcd
+//! (`make setup`); `make test` sees to both. A missing part is a failure, never
+//! a skipped test.
+
+pub mod etcd;
+pub mod programs;
+pub mod service;
+
+pub use service::Service;
