@@ -1,2 +1,110 @@
-//! Filled in below.
-fn main() {}
+//! `etcd-executor`: started by a Mesos agent, runs one etcd member.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use etcd_executor::member::{self, StopAsked};
+use etcd_executor::reporter::LineReporter;
+use etcd_executor::{mesos_task, run_etcd};
+use etcd_launch::LaunchSpec;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Runs one etcd member under a Mesos agent, which starts it without
+/// arguments.
+#[derive(Debug, Parser)]
+#[command(name = "etcd-executor", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    mode: Option<Mode>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// Becomes etcd, bound to the life of the executor.
+    #[command(hide = true)]
+    RunEtcd {
+        /// Whose child this is.
+        #[arg(long)]
+        parent_pid: i32,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Runs a member in the present directory, without Mesos: reports go to
+    /// standard output, SIGTERM stops it.
+    #[command(hide = true)]
+    RunMember {
+        /// The launch spec, as JSON.
+        #[arg(long)]
+        spec: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    let result = match command_line.mode {
+        Some(Mode::RunEtcd {
+            parent_pid,
+            command,
+        }) => {
+            let (program, arguments) = match command.split_first() {
+                Some(parts) => parts,
+                None => return ExitCode::from(64),
+            };
+            eprintln!("{}", run_etcd::become_etcd(parent_pid, program, arguments));
+            return ExitCode::from(71);
+        }
+        Some(Mode::RunMember { spec }) => on_main_thread(run_member(spec)),
+        None => on_main_thread(mesos_task::run()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("etcd-executor: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything runs on the main thread: etcd gets SIGKILL when the thread that
+/// started it ends, and the main thread ends last. It also is all that an
+/// executor needs.
+fn on_main_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+    // One TLS provider for the whole process; a second call would only say so.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+async fn run_member(spec: PathBuf) -> anyhow::Result<()> {
+    let text = std::fs::read(&spec).with_context(|| spec.display().to_string())?;
+    let spec: LaunchSpec = serde_json::from_slice(&text)?;
+    let sandbox = std::env::current_dir()?;
+    let (stop_sender, stop) = watch::channel(None);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let grace = Duration::from_millis(spec.stop_grace_ms);
+    tokio::spawn(async move {
+        terminate.recv().await;
+        stop_sender.send_replace(Some(StopAsked { grace }));
+        // Kept until the end, or the member would think that nobody asks.
+        stop_sender.closed().await;
+    });
+    let reporter = LineReporter {
+        pod: spec.pod,
+        generation: spec.generation,
+    };
+    member::run(&spec, &sandbox, &reporter, stop).await;
+    Ok(())
+}

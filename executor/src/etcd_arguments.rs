@@ -1,0 +1,120 @@
+//! How etcd is called. Flags, not environment: a command line can be read in
+//! the process list and compared as a whole.
+
+use etcd_admin::version::EtcdVersion;
+use etcd_launch::{ClusterStart, LaunchSpec, Scheme};
+
+/// The arguments for one start. `data_dir` is etcd's data directory.
+pub fn etcd_arguments(
+    spec: &LaunchSpec,
+    version: Option<EtcdVersion>,
+    data_dir: &str,
+) -> Vec<String> {
+    let scheme = spec.scheme.as_str();
+    // Not on 127.0.0.1 as well: several agents on one machine share that
+    // address, and an operator's shell is told the advertised one.
+    let client_url = format!("{scheme}://{}:{}", spec.advertise_host, spec.client_port);
+    let peer_url = format!("{scheme}://{}:{}", spec.advertise_host, spec.peer_port);
+    let peers: Vec<String> = spec
+        .peers
+        .iter()
+        .map(|peer| format!("{}={}", peer.name, peer.peer_url))
+        .collect();
+    let state = match spec.start {
+        ClusterStart::New => "new",
+        ClusterStart::Existing => "existing",
+    };
+    let tuning = &spec.tuning;
+    let mut arguments = vec![
+        format!("--name={}", spec.pod.task_name()),
+        format!("--data-dir={data_dir}"),
+        format!("--listen-client-urls={client_url}"),
+        format!("--advertise-client-urls={client_url}"),
+        format!("--listen-peer-urls={peer_url}"),
+        format!("--initial-advertise-peer-urls={peer_url}"),
+        format!("--initial-cluster={}", peers.join(",")),
+        format!("--initial-cluster-state={state}"),
+        format!("--initial-cluster-token={}", spec.identity.token),
+        format!("--heartbeat-interval={}", tuning.heartbeat_interval_ms),
+        format!("--election-timeout={}", tuning.election_timeout_ms),
+        format!("--snapshot-count={}", tuning.snapshot_count),
+        format!("--quota-backend-bytes={}", tuning.quota_backend_bytes),
+    ];
+    if let Some(version) = version {
+        arguments.extend(version.safety_flags());
+        arguments.extend(version.json_log_flags());
+    }
+    if let (Scheme::Https, Some(directory)) = (spec.scheme, &spec.certificate_directory) {
+        for (flag, file) in [
+            ("cert-file", "server.crt"),
+            ("key-file", "server.key"),
+            ("trusted-ca-file", "ca.crt"),
+            ("peer-cert-file", "peer.crt"),
+            ("peer-key-file", "peer.key"),
+            ("peer-trusted-ca-file", "ca.crt"),
+        ] {
+            arguments.push(format!("--{flag}={directory}/{file}"));
+        }
+        arguments.push("--peer-client-cert-auth=true".to_owned());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> LaunchSpec {
+        serde_json::from_str(
+            r#"{"format":1,"pod":1,"generation":3,"etcd":{"directory":".","checksums":{}},
+            "identity":{"token":"dcos-1","cluster_id":"c1","member_id":"b1"},
+            "start":"New","history":{"was_started":false,"superseded":[]},
+            "peers":[{"name":"etcd-0-node","peer_url":"http://10.0.0.1:2380"},
+            {"name":"etcd-1-node","peer_url":"http://10.0.0.2:2380"}],
+            "scheme":"Http","certificate_directory":null,"advertise_host":"10.0.0.2",
+            "client_port":2379,"peer_port":2380,"tuning":{"heartbeat_interval_ms":100,
+            "election_timeout_ms":1000,"snapshot_count":10000,
+            "quota_backend_bytes":2147483648},"stop_grace_ms":30000,"paused":false}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn whole_command_line() {
+        let expected = "--name=etcd-1-node --data-dir=etcd-data \
+            --listen-client-urls=http://10.0.0.2:2379 \
+            --advertise-client-urls=http://10.0.0.2:2379 \
+            --listen-peer-urls=http://10.0.0.2:2380 \
+            --initial-advertise-peer-urls=http://10.0.0.2:2380 \
+            --initial-cluster=etcd-0-node=http://10.0.0.1:2380,etcd-1-node=http://10.0.0.2:2380 \
+            --initial-cluster-state=new --initial-cluster-token=dcos-1 \
+            --heartbeat-interval=100 --election-timeout=1000 --snapshot-count=10000 \
+            --quota-backend-bytes=2147483648";
+        assert_eq!(
+            etcd_arguments(&spec(), None, "etcd-data").join(" "),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_formed_cluster_is_joined() {
+        let spec = LaunchSpec {
+            start: ClusterStart::Existing,
+            ..spec()
+        };
+        let arguments = etcd_arguments(&spec, None, "etcd-data");
+        assert!(arguments.contains(&"--initial-cluster-state=existing".to_owned()));
+    }
+
+    #[test]
+    fn tls_changes_values_only() {
+        let spec = LaunchSpec {
+            scheme: Scheme::Https,
+            certificate_directory: Some("certificates".into()),
+            ..spec()
+        };
+        let arguments = etcd_arguments(&spec, None, "etcd-data").join(" ");
+        assert!(arguments.contains("--listen-peer-urls=https://10.0.0.2:2380"));
+        assert!(arguments.contains("--peer-key-file=certificates/peer.key"));
+    }
+}

@@ -1,0 +1,23 @@
+//! The executor: runs and watches one etcd process on an agent.
+//!
+//! | question | file |
+//! |---|---|
+//! | may etcd start on this data directory? | `data_gate.rs` |
+//! | what lies on the volume, and how is it changed? | `volume.rs` |
+//! | are programs and ports as they should be? | `program_check.rs` |
+//! | how is etcd called? | `etcd_arguments.rs` |
+//! | how does etcd die with us? | `run_etcd.rs` |
+//! | one life of the etcd process | `etcd_process.rs` |
+//! | the member's whole life | `member.rs` |
+//! | who is told about it? | `reporter.rs` |
+
+pub mod backoff;
+pub mod data_gate;
+pub mod etcd_arguments;
+pub mod etcd_process;
+pub mod member;
+pub mod mesos_task;
+pub mod program_check;
+pub mod reporter;
+pub mod run_etcd;
+pub mod volume;

@@ -1,0 +1,289 @@
+//! The member's whole life in this container: start, watch, start again, stop.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use etcd_admin::data_dir::{self, DataDir};
+use etcd_admin::member::{CallLimits, MemberClient, MemberStatus};
+use etcd_admin::version::EtcdVersion;
+use etcd_launch::{
+    ClusterId, DATA_DIRECTORY, FORMAT, Guard, LaunchSpec, MemberId, Phase, Refusal,
+};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::backoff;
+use crate::data_gate::{self, Gate};
+use crate::etcd_arguments::etcd_arguments;
+use crate::etcd_process::{EtcdEnd, EtcdProcess};
+use crate::program_check;
+use crate::reporter::Reporter;
+use crate::volume;
+
+/// Between two looks at a starting etcd: for its log, and for an answer.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Each question to a starting etcd.
+const LIMITS: CallLimits = CallLimits {
+    connect: Duration::from_secs(1),
+    local: Duration::from_secs(2),
+    quorum: Duration::from_secs(2),
+    hash: Duration::from_secs(2),
+};
+
+/// Every identity in the way is set aside once; more rounds than there are
+/// superseded identities would mean that moving does not help.
+const GATE_ROUNDS: usize = 16;
+
+/// Somebody wants the member stopped, and how long etcd may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopAsked {
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
+}
+
+/// Runs the member until it was stopped or refused; the last report says
+/// which.
+pub async fn run(
+    spec: &LaunchSpec,
+    sandbox: &Path,
+    reporter: &impl Reporter,
+    stop: watch::Receiver<Option<StopAsked>>,
+) {
+    reporter.report(Phase::Preparing);
+    let mut member = Member {
+        spec,
+        sandbox,
+        data: sandbox.join(DATA_DIRECTORY),
+        reporter,
+        stop,
+        version: None,
+        crashes: 0,
+    };
+    let last = match member.live().await {
+        Ok(exit) => Phase::Stopped { exit },
+        Err(refusal) => Phase::Refused(refusal),
+    };
+    reporter.report(last);
+}
+
+struct Member<'a, R> {
+    spec: &'a LaunchSpec,
+    sandbox: &'a Path,
+    data: PathBuf,
+    reporter: &'a R,
+    stop: watch::Receiver<Option<StopAsked>>,
+    version: Option<EtcdVersion>,
+    crashes: u32,
+}
+
+/// How one life of etcd came to its end.
+enum LifeEnd {
+    Crashed { end: EtcdEnd, served: Duration },
+    Stopped { end: EtcdEnd },
+}
+
+impl<R: Reporter> Member<'_, R> {
+    /// Lives until a stop was asked for; `Err` if etcd must not run.
+    async fn live(&mut self) -> Result<String, Refusal> {
+        if self.spec.format > FORMAT {
+            let why = format!(
+                "it has format {}, and this executor knows up to {FORMAT}",
+                self.spec.format
+            );
+            return Err(Refusal::SpecUnreadable { why });
+        }
+        if self.spec.paused {
+            self.reporter.report(Phase::Paused);
+            self.stop_asked().await;
+            return Ok("etcd was paused".to_owned());
+        }
+        self.version = program_check::check_programs(self.spec, self.sandbox).await?;
+        loop {
+            program_check::wait_for_ports(self.spec).await?;
+            if !self.pass_gate().await? {
+                return Ok("etcd was not started".to_owned());
+            }
+            match self.one_life().await? {
+                LifeEnd::Stopped { end } => return Ok(end.exit),
+                LifeEnd::Crashed { end, served } => {
+                    if self.wait_after_crash(end, served).await {
+                        return Ok("etcd was not running".to_owned());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reports a crash and waits before the next start; true if a stop was
+    /// asked for meanwhile.
+    async fn wait_after_crash(&mut self, end: EtcdEnd, served: Duration) -> bool {
+        self.crashes = if served >= backoff::STEADY_AFTER {
+            1
+        } else {
+            self.crashes + 1
+        };
+        let pause = backoff::pause(self.crashes);
+        self.reporter.report(Phase::Crashed {
+            exit: end.exit,
+            last_log_lines: end.last_log_lines,
+            crashes: self.crashes,
+            restart_in_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        });
+        tokio::select! {
+            () = tokio::time::sleep(pause) => false,
+            _ = self.stop_asked() => true,
+        }
+    }
+
+    /// Makes the data directory fit for a start, or refuses. False if a stop
+    /// was asked for first.
+    async fn pass_gate(&mut self) -> Result<bool, Refusal> {
+        let unusable = |error: &dyn std::fmt::Display| Refusal::VolumeUnusable {
+            why: error.to_string(),
+        };
+        for _ in 0..GATE_ROUNDS {
+            let guard =
+                volume::read_guard(&self.data).map_err(|error| unusable(&error))?;
+            let found =
+                data_dir::inspect(&self.data).map_err(|error| unusable(&error))?;
+            let (identity, history) = (&self.spec.identity, &self.spec.history);
+            match data_gate::decide(identity, history, guard.as_ref(), &found) {
+                Gate::Refuse(refusal) => return Err(refusal),
+                Gate::SetAside(owner) => {
+                    let aside = volume::set_aside(&self.data, &owner)
+                        .map_err(|error| unusable(&error))?;
+                    tracing::warn!(aside = %aside.display(), "data of an old member is set aside");
+                }
+                Gate::Resume => {
+                    self.write_guard(true)?;
+                    self.reporter.report(Phase::EtcdStarted);
+                    return Ok(true);
+                }
+                Gate::StartFresh => {
+                    self.write_guard(false)?;
+                    self.reporter.report(Phase::EtcdStarted);
+                    // Should this volume be lost from now on, that must show.
+                    // So the report is with the agent before etcd can promise
+                    // anything to anybody.
+                    let settled = self.reporter.settled();
+                    let mut stop = self.stop.clone();
+                    return Ok(tokio::select! {
+                        () = settled => true,
+                        _ = stop.wait_for(Option::is_some) => false,
+                    });
+                }
+            }
+        }
+        Err(unusable(&"old data comes back after it was set aside"))
+    }
+
+    fn write_guard(&self, wal_seen: bool) -> Result<(), Refusal> {
+        let guard = Guard {
+            format: FORMAT,
+            identity: self.spec.identity.clone(),
+            wal_seen,
+        };
+        volume::write_guard(&self.data, &guard).map_err(|error| Refusal::VolumeUnusable {
+            why: error.to_string(),
+        })
+    }
+
+    async fn one_life(&mut self) -> Result<LifeEnd, Refusal> {
+        let program = self.sandbox.join(&self.spec.etcd.directory).join("etcd");
+        let arguments = etcd_arguments(self.spec, self.version, DATA_DIRECTORY);
+        let mut etcd =
+            EtcdProcess::start(&program, &arguments, self.sandbox).map_err(|error| {
+                Refusal::ProgramNotExecutable {
+                    path: program.display().to_string(),
+                    why: error.to_string(),
+                }
+            })?;
+        let first_answer = tokio::select! {
+            answer = self.first_answer() => answer?,
+            end = etcd.ended() => {
+                return Ok(LifeEnd::Crashed { end, served: Duration::ZERO });
+            }
+            asked = self.stop_asked() => return Ok(self.stop(&mut etcd, asked).await),
+        };
+        if let Err(refusal) = self.check_identity(&first_answer) {
+            etcd.stop(Duration::from_millis(self.spec.stop_grace_ms))
+                .await;
+            return Err(refusal);
+        }
+        if let Err(error) = volume::mark_initialized(&self.data) {
+            tracing::warn!(%error, "the data directory could not be marked as initialized");
+        }
+        self.reporter.report(Phase::Answering {
+            cluster_id: ClusterId(first_answer.cluster_id),
+            member_id: MemberId(first_answer.member_id),
+            version: first_answer.version,
+        });
+        let answering_since = Instant::now();
+        Ok(tokio::select! {
+            end = etcd.ended() => LifeEnd::Crashed { end, served: answering_since.elapsed() },
+            asked = self.stop_asked() => self.stop(&mut etcd, asked).await,
+        })
+    }
+
+    async fn stop(&self, etcd: &mut EtcdProcess, asked: StopAsked) -> LifeEnd {
+        self.reporter.report(Phase::Stopping);
+        LifeEnd::Stopped {
+            end: etcd.stop(asked.grace).await,
+        }
+    }
+
+    /// Waits until etcd answers clients, which it does once it has been part of
+    /// a quorum. That may take for ever, and is no reason to end it.
+    async fn first_answer(&self) -> Result<MemberStatus, Refusal> {
+        let url = format!(
+            "{}://{}:{}",
+            self.spec.scheme.as_str(),
+            self.spec.advertise_host,
+            self.spec.client_port
+        );
+        let mut wal_seen = false;
+        loop {
+            if !wal_seen
+                && matches!(data_dir::inspect(&self.data), Ok(DataDir::Wal { .. }))
+            {
+                self.write_guard(true)?;
+                wal_seen = true;
+            }
+            if wal_seen
+                && let Ok(client) = MemberClient::connect_with(&url, None, LIMITS).await
+                && let Ok(status) = client.status().await
+            {
+                return Ok(status);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn check_identity(&self, answer: &MemberStatus) -> Result<(), Refusal> {
+        let identity = &self.spec.identity;
+        if answer.cluster_id == identity.cluster_id.0
+            && answer.member_id == identity.member_id.0
+        {
+            return Ok(());
+        }
+        Err(Refusal::ForeignData {
+            found: format!(
+                "etcd answers as member {:x} of cluster {:x}",
+                answer.member_id, answer.cluster_id
+            ),
+        })
+    }
+
+    /// Waits until a stop is asked for.
+    async fn stop_asked(&self) -> StopAsked {
+        let mut stop = self.stop.clone();
+        match stop.wait_for(Option::is_some).await.map(|asked| *asked) {
+            Ok(Some(asked)) => asked,
+            // Whoever could ask is gone, and with it the reason to run on.
+            _ => StopAsked {
+                grace: Duration::from_millis(self.spec.stop_grace_ms),
+            },
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The member as a Mesos task: one executor, one task, from LAUNCH to the last
+//! acknowledgement.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use etcd_launch::{FORMAT, LaunchSpec, Phase, PodGeneration, PodIndex, Refusal};
+use mesos_v1::{ExecutorEnvironment, ExecutorEvent, ExecutorHandle, ExecutorSession, v1};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::member::{self, StopAsked};
+use crate::reporter::{MesosReporter, Reporter};
+
+/// How long the last report may take to reach the agent. If the agent is away
+/// for longer, Mesos says itself that the task is over.
+const LAST_REPORT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Mesos kills us at the end of the shutdown grace period; etcd must have
+/// stopped, and the last report be out, before that.
+const RESERVE_AT_SHUTDOWN: Duration = Duration::from_secs(3);
+
+/// An agent that has started us launches its task at once.
+const TASK_WITHIN: Duration = Duration::from_secs(120);
+
+/// Runs the executor until its task is over.
+pub async fn run() -> anyhow::Result<()> {
+    let environment = ExecutorEnvironment::read(|name| std::env::var(name).ok())?;
+    let shutdown_grace = environment
+        .shutdown_grace_period
+        .saturating_sub(RESERVE_AT_SHUTDOWN)
+        .max(Duration::from_secs(1));
+    let sandbox = match &environment.sandbox {
+        Some(sandbox) => PathBuf::from(sandbox),
+        None => std::env::current_dir()?,
+    };
+    let (handle, mut events) = ExecutorSession::start(environment, None)?;
+    let waited = tokio::time::timeout(TASK_WITHIN, first_task(&mut events)).await;
+    let Ok(Some(task)) = waited else {
+        info!("no task was launched; ending");
+        return Ok(());
+    };
+    let (stop_sender, stop) = watch::channel(None);
+    let spec = read_spec(&task);
+    let reporter = MesosReporter {
+        handle: handle.clone(),
+        task_id: task.task_id.clone(),
+        pod: spec.as_ref().map_or(PodIndex(0), |spec| spec.pod),
+        generation: spec
+            .as_ref()
+            .map_or(PodGeneration(0), |spec| spec.generation),
+    };
+    let listener = Listener {
+        handle,
+        task_id: task.task_id,
+        stop: stop_sender,
+        shutdown_grace,
+    };
+    match spec {
+        Ok(spec) => {
+            let grace = Duration::from_millis(spec.stop_grace_ms);
+            tokio::select! {
+                () = member::run(&spec, &sandbox, &reporter, stop) => {}
+                () = listener.listen(events, grace) => {}
+            }
+        }
+        Err(why) => reporter.report(Phase::Refused(Refusal::SpecUnreadable { why })),
+    }
+    if tokio::time::timeout(LAST_REPORT_WITHIN, reporter.settled())
+        .await
+        .is_err()
+    {
+        warn!("the agent has not taken the last report; ending without");
+    }
+    Ok(())
+}
+
+async fn first_task(events: &mut mpsc::Receiver<ExecutorEvent>) -> Option<v1::TaskInfo> {
+    while let Some(event) = events.recv().await {
+        match event {
+            ExecutorEvent::Launch(task) => return Some(*task),
+            ExecutorEvent::Shutdown => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn read_spec(task: &v1::TaskInfo) -> Result<LaunchSpec, String> {
+    let data = task.data.as_ref().ok_or("the task carries none")?;
+    let spec: LaunchSpec =
+        serde_json::from_slice(data).map_err(|error| error.to_string())?;
+    if spec.format > FORMAT {
+        return Err(format!(
+            "format {} is newer than this executor",
+            spec.format
+        ));
+    }
+    Ok(spec)
+}
+
+/// Turns what the agent (or a signal) says into a wish to stop.
+struct Listener {
+    handle: ExecutorHandle,
+    task_id: v1::TaskId,
+    stop: watch::Sender<Option<StopAsked>>,
+    shutdown_grace: Duration,
+}
+
+impl Listener {
+    /// Listens for ever; the member's end ends it.
+    async fn listen(&self, mut events: mpsc::Receiver<ExecutorEvent>, grace: Duration) {
+        let mut terminate = signal(SignalKind::terminate()).ok();
+        loop {
+            let signalled = async {
+                match &mut terminate {
+                    Some(terminate) => terminate.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = signalled => {
+                    info!("SIGTERM");
+                    self.ask(grace);
+                }
+                event = events.recv() => match event {
+                    Some(event) => self.take(event, grace),
+                    None => {
+                        error!("the session with the agent is over; etcd goes on");
+                        std::future::pending::<()>().await;
+                    }
+                },
+            }
+        }
+    }
+
+    fn take(&self, event: ExecutorEvent, grace: Duration) {
+        match event {
+            ExecutorEvent::Kill {
+                task_id,
+                kill_policy,
+            } if task_id == self.task_id => {
+                let asked = kill_policy
+                    .and_then(|policy| policy.grace_period)
+                    .and_then(|period| u64::try_from(period.nanoseconds).ok())
+                    .map(Duration::from_nanos);
+                info!("asked to stop");
+                self.ask(asked.unwrap_or(grace));
+            }
+            ExecutorEvent::Shutdown => {
+                info!("the agent shuts this executor down");
+                self.ask(self.shutdown_grace.min(grace));
+            }
+            ExecutorEvent::Launch(task) => self.refuse_second(&task),
+            ExecutorEvent::LaunchGroup(group) => {
+                group.tasks.iter().for_each(|task| self.refuse_second(task));
+            }
+            ExecutorEvent::AgentLost { .. } => {
+                warn!(
+                    "the agent has been away for longer than its recovery timeout; etcd goes on"
+                );
+            }
+            ExecutorEvent::Disconnected { why } | ExecutorEvent::Waiting { why } => {
+                warn!(why, "no connection to the agent; etcd goes on");
+            }
+            ExecutorEvent::Refused { status, body } => {
+                warn!(status, body, "the agent refused a call");
+            }
+            _ => {}
+        }
+    }
+
+    fn ask(&self, grace: Duration) {
+        self.stop.send_replace(Some(StopAsked { grace }));
+    }
+
+    /// One executor runs one member; its volume and ports are taken.
+    fn refuse_second(&self, task: &v1::TaskInfo) {
+        if task.task_id == self.task_id {
+            return;
+        }
+        let status = v1::TaskStatus {
+            task_id: task.task_id.clone(),
+            state: v1::TaskState::TaskFailed.into(),
+            message: Some("this executor already runs a member".to_owned()),
+            ..Default::default()
+        };
+        if self.handle.update(status).is_err() {
+            error!("the session with the agent is over");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Are programs and ports as the launch spec says?
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use etcd_admin::version::EtcdVersion;
+use etcd_launch::{LaunchSpec, Refusal, Sha256};
+use sha2::Digest;
+
+/// Ports of a predecessor are free within milliseconds after its death; what
+/// is taken for longer belongs to somebody else.
+const PORTS_FREE_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Asking a program for its version runs it; one that hangs is no etcd.
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+
+/// Checks that all programs are there, executable and the right ones, and asks
+/// etcd for its version.
+pub async fn check_programs(
+    spec: &LaunchSpec,
+    sandbox: &Path,
+) -> Result<Option<EtcdVersion>, Refusal> {
+    let directory = sandbox.join(&spec.etcd.directory);
+    for (name, expected) in &spec.etcd.checksums {
+        check_program(&directory.join(name), Some(expected))?;
+    }
+    let etcd = directory.join("etcd");
+    check_program(&etcd, None)?;
+    let output = tokio::process::Command::new(&etcd)
+        .arg("--version")
+        .env_clear()
+        .kill_on_drop(true)
+        .output();
+    let refusal = |why: String| Refusal::ProgramNotExecutable {
+        path: etcd.display().to_string(),
+        why,
+    };
+    match tokio::time::timeout(VERSION_LIMIT, output).await {
+        Ok(Ok(output)) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            // A version that we do not understand gets no special flags.
+            Ok(EtcdVersion::from_program_output(&text).ok())
+        }
+        Ok(Err(error)) => Err(refusal(error.to_string())),
+        Err(_) => Err(refusal("it does not tell its version".to_owned())),
+    }
+}
+
+fn check_program(path: &Path, expected: Option<&Sha256>) -> Result<(), Refusal> {
+    let shown = path.display().to_string();
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Refusal::ProgramMissing { path: shown });
+        }
+        Err(error) => {
+            return Err(Refusal::ProgramNotExecutable {
+                path: shown,
+                why: error.to_string(),
+            });
+        }
+    };
+    let executable = file.metadata().is_ok_and(|metadata| {
+        metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
+    });
+    if !executable {
+        let why = "it has no permission to be executed".to_owned();
+        return Err(Refusal::ProgramNotExecutable { path: shown, why });
+    }
+    let Some(expected) = expected else {
+        return Ok(());
+    };
+    let found = checksum(&mut file).map_err(|error| Refusal::ProgramNotExecutable {
+        path: shown.clone(),
+        why: error.to_string(),
+    })?;
+    match found.parse::<Sha256>() {
+        Ok(found) if found == *expected => Ok(()),
+        Ok(found) => Err(Refusal::WrongChecksum {
+            path: shown,
+            expected: expected.clone(),
+            found,
+        }),
+        Err(error) => Err(Refusal::ProgramNotExecutable {
+            path: shown,
+            why: error.to_string(),
+        }),
+    }
+}
+
+fn checksum(file: &mut File) -> io::Result<String> {
+    let mut hash = sha2::Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Waits until both ports are free.
+pub async fn wait_for_ports(spec: &LaunchSpec) -> Result<(), Refusal> {
+    let started = tokio::time::Instant::now();
+    for port in [spec.client_port, spec.peer_port] {
+        loop {
+            match TcpListener::bind((spec.advertise_host.as_str(), port)) {
+                Ok(_free) => break,
+                Err(_) if started.elapsed() < PORTS_FREE_WITHIN => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(_) => {
+                    let address = format!("{}:{port}", spec.advertise_host);
+                    return Err(Refusal::PortTaken { address });
+                }
+            }
+        }
+    }
+    Ok(())
+}
