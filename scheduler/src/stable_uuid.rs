@@ -31,7 +31,10 @@ mod tests {
     #[test]
     fn stable_and_distinct() {
         // Frozen: operators' notes and scripts hold such ids.
-        assert_eq!(from_names(&["etcd", "deploy", "agents"]), "");
+        assert_eq!(
+            from_names(&["etcd", "deploy", "agents"]),
+            "01f317d1-aa4d-8231-88f9-61ce0ff52d4f"
+        );
         assert_ne!(from_names(&["ab", "c"]), from_names(&["a", "bc"]));
     }
 }

@@ -20,6 +20,7 @@
 
 mod error;
 mod file;
+mod guarded;
 mod lock;
 mod sealed;
 
@@ -122,19 +123,24 @@ impl Store {
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let lock = lock::acquire(directory)?;
         let path = directory.join(STORE_FILE);
-        let database = file::open_or_create(&path)?;
-        let store = Store {
-            path,
-            database,
-            _lock: lock,
-        };
-        // A store that cannot be read must be known before Mesos is told that
-        // the framework is back.
-        store.load()?;
-        for id in store.targets()? {
-            store.target(&id)?;
-        }
-        Ok(store)
+        guarded::against_panics(&path.clone(), || {
+            let database = file::open_or_create(&path)?;
+            let store = Store {
+                path,
+                database,
+                _lock: lock,
+            };
+            // A store that cannot be read must be known before Mesos is told
+            // that the framework is back.
+            store.load()?;
+            for id in store.targets()? {
+                store.target(&id)?;
+            }
+            for name in store.properties()? {
+                store.property(&name)?;
+            }
+            Ok(store)
+        })
     }
 
     /// The file.
