@@ -13,6 +13,8 @@ pub mod logging;
 pub mod metrics;
 pub mod probing;
 pub mod published;
+#[cfg(test)]
+mod samples;
 pub mod stable_uuid;
 pub mod start;
 pub mod store;
