@@ -182,7 +182,7 @@ impl Call {
     }
 
     /// Asks for the state of these operations; none means all that the master
-    /// knows. Mesos before 1.9 puts the answer into the HTTP response, which
+    /// knows. Mesos before 1.8 puts the answer into the HTTP response, which
     /// [`crate::SchedulerHandle::call`] does not read.
     pub fn reconcile_operations(
         operations: impl IntoIterator<

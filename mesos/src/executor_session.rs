@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use reqwest::RequestBuilder;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::executor::{Call, call};
@@ -17,8 +18,7 @@ use crate::executor_subscription::{
     SendFailure,
 };
 use crate::http::{
-    Access, ClientSetupError, EventStream, HttpClient, StreamInput, error_body,
-    error_chain,
+    Access, ClientSetupError, EventStream, HttpClient, StreamInput, error_body, explain,
 };
 use crate::scheduler_session::CallError;
 use crate::subscription::Attempt;
@@ -67,7 +67,7 @@ impl ExecutorSession {
                 subscription_backoff_max: environment.subscription_backoff_max,
                 jitter_seed: uuid::Uuid::new_v4().as_u64_pair().0,
             },
-            Instant::now(),
+            Instant::now().into_std(),
         );
         let (event_sender, events) = mpsc::channel(EVENT_QUEUE);
         let (input_sender, inputs) = mpsc::channel(STREAM_QUEUE);
@@ -193,7 +193,7 @@ fn seconds_since_1970() -> f64 {
 async fn send(request: RequestBuilder) -> Result<(), SendFailure> {
     let response = request.send().await.map_err(|error| SendFailure {
         status: None,
-        why: error_chain(&error),
+        why: explain(&error),
     })?;
     if response.status().is_success() {
         return Ok(());
@@ -238,17 +238,17 @@ impl Driver {
                     self.handle_input(attempt, input);
                 }
                 Some((attempt, result)) = self.sent.recv() => {
-                    self.subscription.handle_sent(Instant::now(), attempt, result);
+                    self.subscription.handle_sent(Instant::now().into_std(), attempt, result);
                 }
                 Some(status) = self.updates.recv() => self.subscription.update(status),
-                () = timer => self.subscription.handle_timeout(Instant::now()),
+                () = timer => self.subscription.handle_timeout(Instant::now().into_std()),
             }
         }
         debug!("the executor session ends: the application has left");
     }
 
     fn handle_input(&mut self, attempt: Attempt, input: StreamInput) {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         match input {
             StreamInput::Answer(answer) => {
                 self.subscription.handle_answer(now, attempt, answer);

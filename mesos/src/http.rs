@@ -154,7 +154,7 @@ impl HttpClient {
         access: &Access,
         builder: ClientBuilder,
     ) -> Result<Self, ClientSetupError> {
-        let failed = |error: reqwest::Error| ClientSetupError(error_chain(&error));
+        let failed = |error: reqwest::Error| ClientSetupError(explain_setup(&error));
         let mut builder = builder
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -225,7 +225,7 @@ impl EventStream {
         let task = tokio::spawn(async move {
             let end = match carry(request, attempt, &inputs).await {
                 Ok(()) => "the other side closed the event stream".to_owned(),
-                Err(error) => error_chain(&error),
+                Err(error) => explain(&error),
             };
             // Only fails when nobody is left who could care.
             let _ = inputs.send((attempt, StreamInput::End(end))).await;
@@ -305,17 +305,29 @@ pub(crate) async fn error_body(mut response: Response) -> String {
     }
 }
 
-/// reqwest shows only its outermost error, "error sending request"; the cause
-/// ("connection refused") is what an operator needs.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut shown = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !shown.contains(&text) {
-            shown = format!("{shown}: {text}");
-        }
-        cause = inner.source();
+fn explain_setup(error: &reqwest::Error) -> String {
+    let mut causes = vec![error.to_string()];
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
     }
-    shown
+    causes.join(": ")
+}
+
+/// Says in an operator's terms what went wrong. reqwest shows the outermost error
+/// ("error sending request for url ..."); the innermost one ("Connection refused")
+/// is what helps.
+pub(crate) fn explain(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    match (error.is_connect(), error.is_timeout()) {
+        (true, true) => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
+        (true, false) => format!("cannot connect: {innermost}"),
+        (false, true) => "timed out".to_owned(),
+        (false, false) if error.is_builder() => format!("cannot be sent: {innermost}"),
+        (false, false) => format!("the connection broke: {innermost}"),
+    }
 }

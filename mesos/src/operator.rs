@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::endpoint::{Endpoint, Masters};
 use crate::http::{
-    Access, CALL_TIMEOUT, ClientSetupError, HttpClient, error_body, error_chain, header,
+    Access, CALL_TIMEOUT, ClientSetupError, HttpClient, error_body, explain, header,
 };
 use crate::v1::{AgentId, FrameworkId};
 use crate::{agent, master};
@@ -162,7 +162,7 @@ impl OperatorClient {
             .await
     }
 
-    /// Offer operations that are pending or not yet acknowledged. Since Mesos 1.7.
+    /// Offer operations that are pending or not yet acknowledged. Since Mesos 1.6.
     pub async fn get_operations(
         &self,
     ) -> Result<master::response::GetOperations, OperatorError> {
@@ -337,7 +337,7 @@ impl AgentClient {
             .await
     }
 
-    /// The agent itself. Since Mesos 1.4.
+    /// The agent itself. Since Mesos 1.3.
     pub async fn get_agent(&self) -> Result<agent::response::GetAgent, OperatorError> {
         self.get(agent_call(agent::call::Type::GetAgent), |response| {
             response.get_agent
@@ -431,12 +431,12 @@ async fn post(
             let response =
                 match http.post(&server.url(OPERATOR_PATH), message).send().await {
                     Ok(response) => response,
-                    Err(error) => break error_chain(&error),
+                    Err(error) => break explain(&error),
                 };
             match response.status().as_u16() {
                 200..=299 => match response.bytes().await {
                     Ok(body) => return Ok(Answer { server, call, body }),
-                    Err(error) => break error_chain(&error),
+                    Err(error) => break explain(&error),
                 },
                 307 if redirects < MAX_REDIRECTS => {
                     let location =

@@ -1,15 +1,16 @@
 //! Drives a [`Subscription`] over tokio and reqwest.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::endpoint::Masters;
 use crate::http::{
     Access, CALL_TIMEOUT, ClientSetupError, EventStream, HttpClient, STREAM_ID,
-    StreamInput, error_body, error_chain,
+    StreamInput, error_body, explain,
 };
 use crate::scheduler::Call;
 use crate::subscription::{
@@ -106,7 +107,7 @@ impl SchedulerSession {
                 timing: config.timing,
                 jitter_seed: uuid::Uuid::new_v4().as_u64_pair().0,
             },
-            Instant::now(),
+            Instant::now().into_std(),
         );
         let (route_sender, route) = watch::channel(None);
         let (event_sender, events) = mpsc::channel(EVENT_QUEUE);
@@ -156,7 +157,7 @@ impl SchedulerHandle {
             .header(STREAM_ID, route.stream_id)
             .send()
             .await
-            .map_err(|error| CallError::Transport(error_chain(&error)))?;
+            .map_err(|error| CallError::Transport(explain(&error)))?;
         if response.status().is_success() {
             return Ok(());
         }
@@ -232,10 +233,10 @@ impl Driver {
                     self.handle_input(attempt, input);
                 }
                 Some((epoch, why)) = self.disowned.recv() => {
-                    self.subscription.handle_disowned(Instant::now(), epoch, why);
+                    self.subscription.handle_disowned(Instant::now().into_std(), epoch, why);
                 }
                 () = tokio::time::sleep_until(due.into()) => {
-                    self.subscription.handle_timeout(Instant::now());
+                    self.subscription.handle_timeout(Instant::now().into_std());
                 }
             }
         };
@@ -244,7 +245,7 @@ impl Driver {
     }
 
     fn handle_input(&mut self, attempt: Attempt, input: StreamInput) {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         match input {
             StreamInput::Answer(answer) => {
                 self.subscription.handle_answer(now, attempt, answer);

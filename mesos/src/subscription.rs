@@ -226,7 +226,10 @@ impl Subscription {
                     Err(error) => self.end_attempt(now, error.to_string()),
                 }
             }
-            (status @ (400 | 401 | 403), _) => {
+            (401, _) => {
+                self.fail(SubscriptionError::Unauthenticated { body: answer.body });
+            }
+            (status @ (400 | 403), _) => {
                 self.fail(SubscriptionError::Refused {
                     status,
                     body: answer.body,
@@ -316,6 +319,11 @@ impl Subscription {
     ) {
         if !matches!(self.state, State::Opened { .. }) {
             let why = "the event stream is damaged: a second SUBSCRIBED event";
+            return self.end_attempt(now, why.to_owned());
+        }
+        // A missing field decodes as its default; this one would be kept for ever.
+        if subscribed.framework_id.value.is_empty() {
+            let why = "the event stream is damaged: SUBSCRIBED without a framework id";
             return self.end_attempt(now, why.to_owned());
         }
         let placeholder = State::BackingOff { until: now };

@@ -128,7 +128,9 @@ pub enum SubscriptionError {
          timeout passed; subscribe without a framework id to start a new one"
     )]
     FrameworkRemoved,
-    /// Another process subscribed with the same framework id.
+    /// Another process subscribed with the same framework id. Mesos lets the last
+    /// one win, so whoever hears this must not subscribe again by itself: two
+    /// that do would take the framework from each other for ever.
     #[error("another instance of this scheduler has taken the framework over")]
     FailedOver,
     /// The master sent another ERROR event.
@@ -137,8 +139,17 @@ pub enum SubscriptionError {
         /// The master's words.
         message: String,
     },
-    /// SUBSCRIBE was answered with a status that repeating cannot change: 400,
-    /// 401 or 403.
+    /// The master wants a credential, or another one.
+    #[error(
+        "the master does not accept the credential (status 401: {body}); check the \
+         principal and the secret"
+    )]
+    Unauthenticated {
+        /// The master's words.
+        body: String,
+    },
+    /// SUBSCRIBE was answered with a status that repeating cannot change: 400 or
+    /// 403.
     #[error("the master refuses the subscription with status {status}: {body}")]
     Refused {
         /// The HTTP status.

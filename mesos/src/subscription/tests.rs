@@ -396,9 +396,20 @@ fn what_the_master_says_for_good_ends_the_session() {
         [
             (Due, "open 1 a:5050 as nobody"),
             (
+                Answer(403, "Not authorized"),
+                "close 1, failed: the master refuses the subscription with status 403: Not \
+                 authorized",
+            ),
+        ],
+    );
+    check(
+        "a:5050",
+        [
+            (Due, "open 1 a:5050 as nobody"),
+            (
                 Answer(401, "(no explanation)"),
-                "close 1, failed: the master refuses the subscription with status 401: (no \
-                 explanation)",
+                "close 1, failed: the master does not accept the credential (status 401: \
+                 (no explanation)); check the principal and the secret",
             ),
         ],
     );
@@ -437,6 +448,16 @@ fn what_is_not_mesos_is_told_and_retried() {
                 Hears(subscribed()),
                 "close 4, disconnected 2: the event stream is damaged: a second SUBSCRIBED \
                  event",
+            ),
+            (Due, "open 5 a:5050 as F1"),
+            (Answer(200, "S3"), ""),
+            (
+                Hears(Event {
+                    subscribed: Some(event::Subscribed::default()),
+                    ..subscribed()
+                }),
+                "close 5, waiting: a:5050: the event stream is damaged: SUBSCRIBED without \
+                 a framework id",
             ),
         ],
     );
