@@ -1,0 +1,162 @@
+//! `/v1/pod`.
+
+use super::*;
+
+#[tokio::test]
+async fn pods() {
+    let service = healthy();
+    assert_eq!(
+        service.get("/v1/pod").await.json(),
+        json!(["etcd-0", "etcd-1", "etcd-2"])
+    );
+    let instance = |index: u16| {
+        json!({"name": format!("etcd-{index}"), "tasks": [{
+            "id": format!("etcd__etcd-{index}-node__{index}"),
+            "name": format!("etcd-{index}-node"),
+            "status": "RUNNING",
+        }]})
+    };
+    assert_eq!(
+        service.get("/v1/pod/status").await.json(),
+        json!({"service": "etcd", "pods": [
+            {"name": "etcd", "instances": [instance(0), instance(1), instance(2)]}
+        ]})
+    );
+    assert_eq!(
+        service.get("/v1/pod/etcd-1/status").await.json(),
+        instance(1)
+    );
+    for path in ["/v1/pod/etcd-3/status", "/v1/pod/etcd-3/info"] {
+        let answer = service.get(path).await;
+        assert_eq!(answer.status, 404);
+        assert_eq!(answer.body, "Pod etcd-3 not found\n");
+    }
+    assert_eq!(service.get("/v1/pod/kafka-1/status").await.status, 404);
+
+    let service = deploying();
+    assert_eq!(
+        service.get("/v1/pod/etcd-2/status").await.json(),
+        json!({"name": "etcd-2", "tasks": []})
+    );
+}
+
+#[tokio::test]
+async fn task_states() {
+    #[track_caller]
+    fn check(answer: &Answer, expected: Value) {
+        assert_eq!(answer.json()["tasks"][0]["status"], expected);
+    }
+    for (state, expected) in [
+        (TaskState::Staging, "STAGING"),
+        (TaskState::Starting, "STARTING"),
+        (TaskState::Killing, "KILLING"),
+        (TaskState::Unreachable, "UNREACHABLE"),
+        (TaskState::Unknown, "UNKNOWN"),
+    ] {
+        let mut model = samples::healthy_model();
+        model.observed.tasks.get_mut(&PodIndex(0)).unwrap().state = state;
+        let answer = Service::of(&model).get("/v1/pod/etcd-0/status").await;
+        check(&answer, json!(expected));
+    }
+    // A scheduler that has just started has heard of no task: the field is not
+    // there.
+    let mut model = samples::healthy_model();
+    model.observed = Default::default();
+    let answer = Service::of(&model).get("/v1/pod/etcd-0/status").await;
+    check(&answer, Value::Null);
+    let answer = Service::of(&recovering())
+        .get("/v1/pod/etcd-1/status")
+        .await;
+    check(&answer, json!("FAILED"));
+}
+
+#[tokio::test]
+async fn pod_info() {
+    let answer = healthy().get("/v1/pod/etcd-0/info").await.json();
+    assert_eq!(
+        answer,
+        json!([{
+            "info": {
+                "name": "etcd-0-node",
+                "taskId": {"value": "etcd__etcd-0-node__0"},
+                "slaveId": {"value": "agent-0"},
+                "resources": [
+                    {"name": "cpus", "type": "SCALAR", "scalar": {"value": 1.1}},
+                    {"name": "mem", "type": "SCALAR", "scalar": {"value": 1056.0}},
+                    {"name": "disk", "type": "SCALAR", "scalar": {"value": 5376.0}},
+                    {"name": "ports", "type": "RANGES", "ranges": {"range": [
+                        {"begin": 2379, "end": 2379}, {"begin": 2380, "end": 2380},
+                    ]}},
+                ],
+                "command": {"environment": {"variables": []}},
+                "labels": {"labels": [
+                    {"key": "offer_hostname", "value": "agent-0.example"},
+                    {"key": "reservation_id", "value": "reservation-0"},
+                    {"key": "volume_id", "value": "volume-0"},
+                ]},
+            },
+            "status": {
+                "taskId": {"value": "etcd__etcd-0-node__0"},
+                "state": "TASK_RUNNING",
+                "timestamp": 1_763_690_001.5,
+                "message": "TASK_RUNNING",
+                "healthy": true,
+                "containerStatus": {},
+            },
+        }])
+    );
+}
+
+#[tokio::test]
+async fn restarting_a_pod() {
+    let mut service = healthy();
+    let state = service.state.clone();
+    let path = "/v1/pod/etcd-1/restart";
+    let replies = [
+        (Ok(()), 200, "etcd-1-node"),
+        (
+            Err(CommandRefusal::UnknownPod(PodIndex(1))),
+            404,
+            "Pod etcd-1 not found",
+        ),
+        (
+            Err(CommandRefusal::NotNow { why: "busy".into() }),
+            409,
+            "busy",
+        ),
+    ];
+    for (reply_with, status, text) in replies {
+        let request = Request::post(path)
+            .header(header::AUTHORIZATION, WRITE)
+            .body(Body::empty())
+            .unwrap();
+        let asking = tokio::spawn(router(state.clone()).oneshot(request));
+        let Command::RestartPod { pod, reply } = service.commands.recv().await.unwrap();
+        assert_eq!(pod, PodIndex(1));
+        reply.send(reply_with).unwrap();
+        let response = asking.await.unwrap().unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains(text), "{body}");
+        if status == 200 {
+            assert_eq!(
+                serde_json::from_str::<Value>(&body).unwrap(),
+                json!({"pod": "etcd-1", "tasks": ["etcd-1-node"]})
+            );
+        }
+    }
+    let unknown = "/v1/pod/etcd-9/restart";
+    assert_eq!(service.ask("POST", unknown, Some(WRITE)).await.status, 404);
+    let later = "/v1/pod/etcd-1/replace";
+    assert_eq!(service.ask("POST", later, Some(WRITE)).await.status, 501);
+
+    // A loop that is gone is said to be gone.
+    drop(service.commands);
+    let request = Request::post(path)
+        .header(header::AUTHORIZATION, WRITE)
+        .body(Body::empty())
+        .unwrap();
+    let response = router(state).oneshot(request).await.unwrap();
+    assert_eq!(response.status().as_u16(), 503);
+}
