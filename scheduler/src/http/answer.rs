@@ -27,11 +27,10 @@ pub(super) fn ok<T: Serialize>(value: &T) -> Response {
     json(StatusCode::OK, value)
 }
 
-/// Plain text, where the SDK has it.
+/// Plain text, where the SDK has it, and to the letter: clients compare whole
+/// bodies with texts they know, so no line end is added.
 pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Response {
-    let mut text = text.into();
-    text.push('\n');
-    (status, text).into_response()
+    (status, text.into()).into_response()
 }
 
 /// Why a request is refused.

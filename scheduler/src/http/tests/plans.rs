@@ -131,5 +131,5 @@ async fn plan_commands() {
     }
     let by_id = format!("/v1/plans/deploy/restart?phase={phase_id}");
     assert_eq!(service.ask("POST", &by_id, Some(WRITE)).await.status, 501);
-    assert_eq!(service.get("/v1/plans/x").await.body, "Plan x not found\n");
+    assert_eq!(service.get("/v1/plans/x").await.body, "Plan x not found");
 }

@@ -29,7 +29,7 @@ async fn pods() {
     for path in ["/v1/pod/etcd-3/status", "/v1/pod/etcd-3/info"] {
         let answer = service.get(path).await;
         assert_eq!(answer.status, 404);
-        assert_eq!(answer.body, "Pod etcd-3 not found\n");
+        assert_eq!(answer.body, "Pod etcd-3 not found");
     }
     assert_eq!(service.get("/v1/pod/kafka-1/status").await.status, 404);
 
