@@ -8,12 +8,17 @@ use etcd_client::{Client, ConnectOptions};
 
 /// A client of all members.
 pub async fn client(status: &ServiceStatus) -> Result<Client> {
-    let urls: Vec<String> =
-        status.pods.iter().filter_map(|pod| pod.client_url.clone()).collect();
+    let urls: Vec<String> = status
+        .pods
+        .iter()
+        .filter_map(|pod| pod.client_url.clone())
+        .collect();
     let options = ConnectOptions::new()
         .with_connect_timeout(Duration::from_secs(3))
         .with_timeout(Duration::from_secs(5));
-    Client::connect(urls, Some(options)).await.context("no member can be reached")
+    Client::connect(urls, Some(options))
+        .await
+        .context("no member can be reached")
 }
 
 /// Writes a key. `Ok` means that etcd acknowledged it.
@@ -25,5 +30,8 @@ pub async fn put(status: &ServiceStatus, key: &str, value: &str) -> Result<()> {
 /// Reads a key, linearizably.
 pub async fn get(status: &ServiceStatus, key: &str) -> Result<Option<String>> {
     let response = client(status).await?.get(key, None).await?;
-    Ok(response.kvs().first().map(|pair| String::from_utf8_lossy(pair.value()).into_owned()))
+    Ok(response
+        .kvs()
+        .first()
+        .map(|pair| String::from_utf8_lossy(pair.value()).into_owned()))
 }

@@ -15,7 +15,10 @@ pub fn own_program(name: &str) -> Result<PathBuf> {
     if path.is_file() {
         Ok(path)
     } else {
-        bail!("{} is missing: run cargo build --workspace first", path.display())
+        bail!(
+            "{} is missing: run cargo build --workspace first",
+            path.display()
+        )
     }
 }
 
@@ -27,10 +30,14 @@ pub fn etcd_directory() -> Result<PathBuf> {
     }
     let cache = etcd_local::programs::cache_directory()?;
     let mut found: Vec<PathBuf> = std::fs::read_dir(&cache)
-        .with_context(|| format!("{} cannot be read: run make setup first", cache.display()))?
+        .with_context(|| {
+            format!("{} cannot be read: run make setup first", cache.display())
+        })?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.join("etcd").is_file())
         .collect();
     found.sort();
-    found.pop().context("there is no etcd in the cache: run make setup first")
+    found
+        .pop()
+        .context("there is no etcd in the cache: run make setup first")
 }

@@ -59,7 +59,9 @@ impl Service {
                 "etcd_dir": programs::etcd_directory()?,
             }
         });
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(10))
+            .build()?;
         Ok(Service {
             cluster,
             scheduler: None,
@@ -95,7 +97,10 @@ impl Service {
         self.starts += 1;
         let options = self.root.join("options.json");
         fs::write(&options, serde_json::to_vec_pretty(&self.options)?)?;
-        let log = File::options().create(true).append(true).open(self.scheduler_log())?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.scheduler_log())?;
         let guard = programs::own_program("etcd-local")?;
         let mut command = Command::new(guard);
         // Dies with the test, even if that is killed.
@@ -137,7 +142,10 @@ impl Service {
     /// Waits until the scheduler has ended by itself.
     pub async fn wait_until_scheduler_ends(&mut self) -> Result<ExitStatus> {
         let started = Instant::now();
-        let scheduler = self.scheduler.as_mut().context("no scheduler was started")?;
+        let scheduler = self
+            .scheduler
+            .as_mut()
+            .context("no scheduler was started")?;
         while started.elapsed() < PATIENCE {
             if let Some(status) = scheduler.try_wait()? {
                 self.scheduler = None;
@@ -157,14 +165,20 @@ impl Service {
 
     /// GET, with the token.
     pub async fn get(&self, path: &str) -> Result<(StatusCode, String)> {
-        let request = self.client.get(format!("{}{path}", self.url)).bearer_auth(TOKEN);
+        let request = self
+            .client
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(TOKEN);
         let response = request.send().await?;
         Ok((response.status(), response.text().await?))
     }
 
     /// POST with an empty body, with the token.
     pub async fn post(&self, path: &str) -> Result<(StatusCode, String)> {
-        let request = self.client.post(format!("{}{path}", self.url)).bearer_auth(TOKEN);
+        let request = self
+            .client
+            .post(format!("{}{path}", self.url))
+            .bearer_auth(TOKEN);
         let response = request.send().await?;
         Ok((response.status(), response.text().await?))
     }
@@ -217,7 +231,8 @@ impl Service {
 
     /// Waits for a formed cluster whose pods are all healthy voters.
     pub async fn wait_until_healthy(&mut self) -> Result<ServiceStatus> {
-        self.wait_for("all members are healthy voters", is_healthy).await
+        self.wait_for("all members are healthy voters", is_healthy)
+            .await
     }
 
     /// The newest log lines, for messages of failed tests.
@@ -294,7 +309,10 @@ pub fn summary(status: &ServiceStatus) -> String {
         .pods
         .iter()
         .map(|pod| {
-            let why = pod.waiting.as_ref().map_or("", |waiting| waiting.text.as_str());
+            let why = pod
+                .waiting
+                .as_ref()
+                .map_or("", |waiting| waiting.text.as_str());
             format!("{} healthy={} {why}", pod.name, pod.healthy)
         })
         .collect();
@@ -303,15 +321,26 @@ pub fn summary(status: &ServiceStatus) -> String {
 
 /// Pod name and member id of every pod.
 pub fn member_ids(status: &ServiceStatus) -> Vec<(String, Option<String>)> {
-    status.pods.iter().map(|pod| (pod.name.clone(), pod.member_id.clone())).collect()
+    status
+        .pods
+        .iter()
+        .map(|pod| (pod.name.clone(), pod.member_id.clone()))
+        .collect()
 }
 
 /// Pod name and task id of every pod.
 pub fn task_ids(status: &ServiceStatus) -> Vec<(String, Option<String>)> {
-    status.pods.iter().map(|pod| (pod.name.clone(), pod.task_id.clone())).collect()
+    status
+        .pods
+        .iter()
+        .map(|pod| (pod.name.clone(), pod.task_id.clone()))
+        .collect()
 }
 
 /// The pod on the agent with this number, from 0.
 pub fn pod_on<'s>(status: &'s ServiceStatus, address: &str) -> Option<&'s PodStatus> {
-    status.pods.iter().find(|pod| pod.address.as_deref() == Some(address))
+    status
+        .pods
+        .iter()
+        .find(|pod| pod.address.as_deref() == Some(address))
 }

@@ -9,8 +9,16 @@ async fn three_healthy_voters_and_a_write() {
     assert_eq!(status.pods.len(), 3);
     assert!(status.leader.is_some());
     etcd::put(&status, "hello", "world").await.unwrap();
-    assert_eq!(etcd::get(&status, "hello").await.unwrap().as_deref(), Some("world"));
+    assert_eq!(
+        etcd::get(&status, "hello").await.unwrap().as_deref(),
+        Some("world")
+    );
     let hosts: std::collections::BTreeSet<_> =
         status.pods.iter().map(|pod| pod.host.clone()).collect();
-    assert_eq!(hosts.len(), 3, "hostname UNIQUE: {}", service::summary(&status));
+    assert_eq!(
+        hosts.len(),
+        3,
+        "hostname UNIQUE: {}",
+        service::summary(&status)
+    );
 }
