@@ -257,10 +257,12 @@ fn unsettled(draft: &Draft<'_>) -> Option<String> {
         if !quorum::is_healthy_voter_seen(draft.model, voter) {
             return Some(format!("{voter} is not in good health"));
         }
-        let settled = draft.model.task(voter).is_some_and(|seen| {
-            seen.answering_since
-                .is_some_and(|since| now.since(since) >= SETTLED_AFTER)
-        });
+        let settled = draft
+            .model
+            .observed
+            .answering_since
+            .get(&voter)
+            .is_some_and(|since| now.since(*since) >= SETTLED_AFTER);
         if !settled {
             return Some(format!("{voter} has answered for less than five seconds"));
         }

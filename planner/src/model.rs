@@ -112,6 +112,14 @@ impl Model {
             }
             Event::TaskStatus(status) => self.apply_status(status, now),
             Event::Probed { pod, probe } => {
+                match &probe.answer {
+                    Ok(_) => {
+                        self.observed.answering_since.entry(pod).or_insert(probe.at);
+                    }
+                    Err(_) => {
+                        self.observed.answering_since.remove(&pod);
+                    }
+                }
                 self.observed.probes.insert(pod, probe);
             }
             Event::EffectDone { id, outcome } => self.apply_outcome(id, outcome, now),
@@ -208,9 +216,6 @@ impl Model {
         {
             enrolled.started = true;
         }
-        let answering = matches!(phase, Some(Phase::Answering { .. }));
-        let answering_since = answering
-            .then(|| before.and_then(|seen| seen.answering_since).unwrap_or(now));
         self.observed.tasks.insert(
             index,
             TaskSeen {
@@ -220,7 +225,6 @@ impl Model {
                 at: now,
                 words: status.words,
                 report,
-                answering_since,
             },
         );
     }
@@ -238,6 +242,7 @@ impl Model {
         self.observed.volumes_seen.remove(&index);
         // What etcd said before it ended says nothing about now.
         self.observed.probes.remove(&index);
+        self.observed.answering_since.remove(&index);
         let Some(pod) = self.record.pods.get_mut(&index) else {
             return;
         };

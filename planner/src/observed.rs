@@ -28,6 +28,8 @@ pub struct Observed {
     pub stray_tasks: BTreeMap<TaskId, AgentId>,
     /// The newest answer (or silence) of each member's etcd.
     pub probes: BTreeMap<PodIndex, Probe>,
+    /// Since when each member's etcd has answered without a break.
+    pub answering_since: BTreeMap<PodIndex, Timestamp>,
     /// Why agents were refused for a pod when they last made an offer.
     pub refusals: BTreeMap<PodIndex, BTreeMap<AgentId, OfferRefusal>>,
     /// When a change of members was last asked for: what members said before
@@ -109,8 +111,6 @@ pub struct TaskSeen {
     pub words: String,
     /// The executor's newest report, if the status carried one.
     pub report: Option<Report>,
-    /// Since when etcd has answered without a break.
-    pub answering_since: Option<Timestamp>,
 }
 
 /// Mesos' task states, sorted by what they mean to us.

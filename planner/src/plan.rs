@@ -45,7 +45,7 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     // What has happened to the pods, before anything is done about it.
     placing::look_for_own_volumes(&mut draft);
     recovery::settle_ended_launches(&mut draft);
-    recovery::forgive_steady_pods(&mut draft);
+    recovery::note_healthy_pods(&mut draft);
     birth::look_for_quorum(&mut draft);
     birth::clear_failed_birth(&mut draft);
     // What is to be done, the most urgent first.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use etcd_launch::PodIndex;
 
 use crate::model::Model;
-use crate::record::{Cluster, EndKind, Membership};
+use crate::record::EndKind;
 use crate::waiting::WaitingReason;
 
 /// A plan.
@@ -148,7 +148,7 @@ pub fn plans(
 
 fn deploy(model: &Model, waiting: &BTreeMap<PodIndex, WaitingReason>) -> PlanView {
     let steps: Vec<StepView> = (0..model.target.members)
-        .map(|index| step(model, waiting, PodIndex(index)))
+        .map(|index| deploy_step(model, waiting, PodIndex(index)))
         .collect();
     let phase = phase("agents".to_owned(), Strategy::Parallel, steps);
     PlanView {
@@ -183,6 +183,30 @@ fn recovery(model: &Model, waiting: &BTreeMap<PodIndex, WaitingReason>) -> PlanV
     }
 }
 
+/// As with the SDK, a deployment that was complete stays so: what breaks later
+/// is shown by the recovery plan.
+fn deploy_step(
+    model: &Model,
+    waiting: &BTreeMap<PodIndex, WaitingReason>,
+    index: PodIndex,
+) -> StepView {
+    let step = step(model, waiting, index);
+    if model
+        .record
+        .pods
+        .get(&index)
+        .is_some_and(|pod| pod.deployed)
+    {
+        StepView {
+            status: Status::Complete,
+            waiting: None,
+            ..step
+        }
+    } else {
+        step
+    }
+}
+
 fn phase(name: String, strategy: Strategy, steps: Vec<StepView>) -> PhaseView {
     let statuses: Vec<Status> = steps.iter().map(|step| step.status).collect();
     PhaseView {
@@ -193,17 +217,14 @@ fn phase(name: String, strategy: Strategy, steps: Vec<StepView>) -> PhaseView {
     }
 }
 
+/// Whether the pod was in good health once and is not now.
 fn needs_recovery(model: &Model, index: PodIndex) -> bool {
-    let formed = matches!(model.record.cluster, Cluster::Formed(_));
-    formed
-        && model.record.pods.get(&index).is_some_and(|pod| {
-            let was_up = pod
-                .membership
-                .enrolled()
-                .is_some_and(|enrolled| enrolled.started)
-                || matches!(pod.membership, Membership::Lost { .. });
-            was_up && step_status(model, index) != Status::Complete
-        })
+    model
+        .record
+        .pods
+        .get(&index)
+        .is_some_and(|pod| pod.deployed)
+        && step_status(model, index) != Status::Complete
 }
 
 fn step(
@@ -253,11 +274,7 @@ fn step_status(model: &Model, index: PodIndex) -> Status {
     if crate::quorum::is_healthy_voter_seen(model, index) {
         return Status::Complete;
     }
-    let answers = model
-        .observed
-        .tasks
-        .get(&index)
-        .is_some_and(|seen| seen.answering_since.is_some());
+    let answers = model.observed.answering_since.contains_key(&index);
     if answers {
         Status::Started
     } else {

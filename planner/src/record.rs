@@ -140,6 +140,10 @@ pub struct Pod {
     pub superseded: BTreeSet<SupersededIdentity>,
     /// An operator asked for a restart that has not been done yet.
     pub restart_asked: bool,
+    /// It was a healthy voter once: what comes after is recovery, and its step
+    /// of the deploy plan stays complete.
+    #[serde(default)]
+    pub deployed: bool,
 }
 
 /// A place on an agent: reservations and a volume.
@@ -298,6 +302,7 @@ pub struct Launch {
     pub target: TargetId,
     /// Whether its agent or executor was ever heard of. If not, it may never
     /// have reached the agent.
+    #[serde(default)]
     pub seen: bool,
     /// Why we want it stopped, if we do. Written before the first KILL.
     pub stop_asked: Option<StopCause>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use etcd_launch::PodIndex;
 
 use crate::draft::Draft;
+use crate::quorum;
 use crate::record::{
     AbandonedPlacement, Cluster, EndKind, Failures, Membership, PlacementStage,
 };
@@ -123,16 +124,20 @@ fn lose_member(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
     }
 }
 
-/// Forgets the failures of pods that have recovered.
-pub(crate) fn forgive_steady_pods(draft: &mut Draft<'_>) {
+/// Takes note of pods in good health: the first time completes their
+/// deployment, and for long enough makes their failures forgotten.
+pub(crate) fn note_healthy_pods(draft: &mut Draft<'_>) {
     let now = draft.now();
     for index in draft.recorded_pods() {
-        let steady = draft.model.task(index).is_some_and(|seen| {
-            seen.answering_since
-                .is_some_and(|since| now.since(since) >= STEADY_AFTER)
-        });
-        if steady && draft.pod(index).failures != Failures::default() {
-            draft.pod_mut(index).failures = Failures::default();
+        if !quorum::is_healthy_voter_seen(draft.model, index) {
+            continue;
+        }
+        let since = draft.model.observed.answering_since.get(&index);
+        let steady = since.is_some_and(|since| now.since(*since) >= STEADY_AFTER);
+        let pod = draft.pod_mut(index);
+        pod.deployed = true;
+        if steady {
+            pod.failures = Failures::default();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `etcd-scheduler`: a Mesos framework that runs one etcd cluster.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -12,7 +13,9 @@ use tokio::sync::watch;
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     if command_line.list_failpoints {
-        failpoint::names().for_each(|name| println!("{name}"));
+        let names: Vec<String> = failpoint::names().collect();
+        // Whoever reads only the first lines closes the pipe early.
+        let _ = writeln!(std::io::stdout(), "{}", names.join("\n"));
         return ExitCode::SUCCESS;
     }
     let loaded = match command_line.load() {

@@ -143,7 +143,7 @@ async fn answer(client: &MemberClient) -> Result<MemberAnswer, String> {
         raft_term: status.raft_term,
         raft_index: status.raft_index,
         raft_applied_index: status.raft_applied_index,
-        db_size_bytes: u64::try_from(status.db_size).unwrap_or(0),
+        db_size_bytes: status.db_size,
         is_learner: status.is_learner,
         errors: status.errors,
         // The member list was read behind a linearizable read.

@@ -115,7 +115,9 @@ fn pod(index: u16) -> Pod {
 
 /// Connected, all tasks running, all members answering; etcd-0 leads.
 pub(crate) fn healthy_model() -> Model {
-    let mut model = Model::new(TargetId("t-1".into()), target(), formed_record());
+    let mut record = formed_record();
+    record.pods.values_mut().for_each(|pod| pod.deployed = true);
+    let mut model = Model::new(TargetId("t-1".into()), target(), record);
     model.clock = NOW;
     model.observed.mesos = MesosLink::Connected(Session {
         epoch: 1,
@@ -146,7 +148,6 @@ fn task(index: u16) -> TaskSeen {
         at: Timestamp(1_763_690_001_500),
         words: "TASK_RUNNING".into(),
         report: None,
-        answering_since: Some(Timestamp(1_763_690_001_500)),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use etcd_api::status::{ClusterState, PodStatus, ServiceStatus};
 use etcd_local::cluster::{ClusterOptions, LocalCluster};
+use mesos_v1::{Access, OperatorClient};
 use reqwest::StatusCode;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
@@ -275,6 +276,22 @@ impl Service {
             .find(|(_, cwd)| cwd.starts_with(&directory))
             .map(|(pid, _)| pid)
             .with_context(|| format!("no {program} runs on agent {}", agent + 1))
+    }
+
+    /// Tells the master that the agent on this host will never come back.
+    pub async fn mark_agent_gone(&self, host: &str) -> Result<()> {
+        let master = self.cluster.master_address().to_string();
+        let operator = OperatorClient::new(master.parse()?, &Access::default())?;
+        let agents = operator.get_agents().await?;
+        let gone = agents
+            .agents
+            .iter()
+            .map(|agent| &agent.agent_info)
+            .find(|info| info.hostname == host)
+            .and_then(|info| info.id.clone())
+            .with_context(|| format!("no agent on {host}"))?;
+        operator.mark_agent_gone(gone).await?;
+        Ok(())
     }
 
     /// Sends a signal to a process that this service started.

@@ -710,16 +710,17 @@ impl World {
             self.tell(task_id, TaskVerdict::Alive(TaskState::Unreachable), None);
             return;
         }
-        let (state, phase) = match task.phase {
-            TaskPhase::Preparing(_) => (TaskState::Staging, None),
+        // The master repeats states without what executors had to say.
+        let state = match task.phase {
+            TaskPhase::Preparing(_) => TaskState::Staging,
             TaskPhase::Up {
                 told: Told::Answering,
-            } => (TaskState::Running, Some(self.answering(task_id))),
-            TaskPhase::Up { .. } => (TaskState::Starting, Some(Phase::EtcdStarted)),
-            TaskPhase::Crashed(_) => (TaskState::Running, None),
-            TaskPhase::Stopping(_) => (TaskState::Killing, None),
+            }
+            | TaskPhase::Crashed(_) => TaskState::Running,
+            TaskPhase::Up { .. } => TaskState::Starting,
+            TaskPhase::Stopping(_) => TaskState::Killing,
         };
-        self.tell(task_id, TaskVerdict::Alive(state), phase);
+        self.tell(task_id, TaskVerdict::Alive(state), None);
     }
 
     fn answering(&self, task_id: &TaskId) -> Phase {

@@ -1,7 +1,7 @@
 //! `/v1/health`, the state of the service as one number, and `/v1/livez`, which
 //! says only that the scheduler lives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Query, State};
@@ -10,16 +10,15 @@ use axum::response::Response;
 
 use etcd_api::Health;
 use etcd_api::health::HealthCode;
-use etcd_launch::PodIndex;
 use etcd_planner::plans::{PlanView, Status};
 
 use super::{ApiState, answer};
 use crate::published::Published;
 
-/// The loop turns at every probe, and without any at the end of the longest
-/// back-off, five minutes. After twice that it hangs (a disk that does not
-/// answer, a bug), and only a restart helps; members do not notice one.
-const LOOP_HANGS_AFTER: Duration = Duration::from_secs(600);
+/// The loop turns at least every five seconds, whatever happens. After this
+/// long it hangs (a disk that does not answer, a bug), and only a restart
+/// helps; members do not notice one.
+const LOOP_HANGS_AFTER: Duration = Duration::from_secs(120);
 
 pub(super) async fn health(
     State(state): State<ApiState>,
@@ -66,12 +65,8 @@ fn judge(published: &Published) -> (HealthCode, Vec<String>) {
 }
 
 fn questions(published: &Published) -> [(HealthCode, bool, String); 7] {
-    let deploy = Steps::of(published.plan("deploy"), |pod| {
-        // A pod that was complete once and is not now is recovering, and the
-        // deployment is not to blame.
-        !recovering_pods(published).contains(&pod)
-    });
-    let recovery = Steps::of(published.plan("recovery"), |_| true);
+    let deploy = Steps::of(published.plan("deploy"));
+    let recovery = Steps::of(published.plan("recovery"));
     let failed: Vec<&str> = published
         .plans
         .iter()
@@ -117,16 +112,6 @@ fn questions(published: &Published) -> [(HealthCode, bool, String); 7] {
     ]
 }
 
-fn recovering_pods(published: &Published) -> BTreeSet<PodIndex> {
-    published
-        .plan("recovery")
-        .into_iter()
-        .flat_map(|plan| &plan.phases)
-        .flat_map(|phase| &phase.steps)
-        .map(|step| step.pod)
-        .collect()
-}
-
 /// The steps of a plan, counted by status.
 struct Steps {
     by_status: BTreeMap<Status, usize>,
@@ -134,11 +119,11 @@ struct Steps {
 }
 
 impl Steps {
-    fn of(plan: Option<&PlanView>, counts: impl Fn(PodIndex) -> bool) -> Self {
+    fn of(plan: Option<&PlanView>) -> Self {
         let mut by_status = BTreeMap::new();
         let mut total = 0;
         for phase in plan.into_iter().flat_map(|plan| &plan.phases) {
-            for step in phase.steps.iter().filter(|step| counts(step.pod)) {
+            for step in &phase.steps {
                 *by_status.entry(step.status).or_insert(0) += 1;
                 total += 1;
             }
