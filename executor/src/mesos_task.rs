@@ -57,23 +57,26 @@ pub async fn run() -> anyhow::Result<()> {
         stop: stop_sender,
         shutdown_grace,
     };
-    match spec {
-        Ok(spec) => {
-            let grace = Duration::from_millis(spec.stop_grace_ms);
-            tokio::select! {
-                () = member::run(&spec, &sandbox, &reporter, stop) => {}
-                () = listener.listen(events, grace) => {}
-            }
+    let grace = spec.as_ref().map_or(Duration::ZERO, |spec| {
+        Duration::from_millis(spec.stop_grace_ms)
+    });
+    let life = async {
+        match spec {
+            Ok(spec) => member::run(&spec, &sandbox, &reporter, stop).await,
+            Err(why) => reporter.report(Phase::Refused(Refusal::SpecUnreadable { why })),
         }
-        Err(why) => reporter.report(Phase::Refused(Refusal::SpecUnreadable { why })),
+        if tokio::time::timeout(LAST_REPORT_WITHIN, reporter.settled())
+            .await
+            .is_err()
+        {
+            warn!("the agent has not taken the last report; ending without");
+        }
+    };
+    tokio::select! {
+        () = life => Ok(()),
+        // Heard until the last report is out: a session ends with its listener.
+        () = listener.listen(events, grace) => Ok(()),
     }
-    if tokio::time::timeout(LAST_REPORT_WITHIN, reporter.settled())
-        .await
-        .is_err()
-    {
-        warn!("the agent has not taken the last report; ending without");
-    }
-    Ok(())
 }
 
 async fn first_task(events: &mut mpsc::Receiver<ExecutorEvent>) -> Option<v1::TaskInfo> {

@@ -1,7 +1,5 @@
 //! The main job on real Mesos: from nothing to three voters.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use etcd_tests::{Service, etcd, service};
 
 #[tokio::test]
