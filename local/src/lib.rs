@@ -23,6 +23,7 @@ pub mod processes;
 pub mod programs;
 pub mod reaper;
 pub mod setup;
+pub mod up;
 pub mod waiting;
 
 pub use error::LocalError;
