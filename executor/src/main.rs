@@ -52,9 +52,8 @@ fn main() -> ExitCode {
             parent_pid,
             command,
         }) => {
-            let (program, arguments) = match command.split_first() {
-                Some(parts) => parts,
-                None => return ExitCode::from(64),
+            let Some((program, arguments)) = command.split_first() else {
+                return ExitCode::from(64);
             };
             eprintln!("{}", run_etcd::become_etcd(parent_pid, program, arguments));
             return ExitCode::from(71);

@@ -35,6 +35,9 @@ const LIMITS: CallLimits = CallLimits {
 /// superseded identities would mean that moving does not help.
 const GATE_ROUNDS: usize = 16;
 
+/// How the last report says that a stop came before etcd was there to stop.
+const NOT_STARTED: &str = "etcd was not started";
+
 /// Somebody wants the member stopped, and how long etcd may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopAsked {
@@ -98,11 +101,20 @@ impl<R: Reporter> Member<'_, R> {
             self.stop_asked().await;
             return Ok("etcd was paused".to_owned());
         }
-        self.version = program_check::check_programs(self.spec, self.sandbox).await?;
+        let sandbox = self.sandbox;
+        let programs = program_check::check_programs(self.spec, sandbox);
+        let Some(version) = self.unless_stopped(programs).await else {
+            return Ok(NOT_STARTED.to_owned());
+        };
+        self.version = version?;
         loop {
-            program_check::wait_for_ports(self.spec).await?;
+            let ports = program_check::wait_for_ports(self.spec);
+            let Some(free) = self.unless_stopped(ports).await else {
+                return Ok(NOT_STARTED.to_owned());
+            };
+            free?;
             if !self.pass_gate().await? {
-                return Ok("etcd was not started".to_owned());
+                return Ok(NOT_STARTED.to_owned());
             }
             match self.one_life().await? {
                 LifeEnd::Stopped { end } => return Ok(end.exit),
@@ -166,12 +178,8 @@ impl<R: Reporter> Member<'_, R> {
                     // Should this volume be lost from now on, that must show.
                     // So the report is with the agent before etcd can promise
                     // anything to anybody.
-                    let settled = self.reporter.settled();
-                    let mut stop = self.stop.clone();
-                    return Ok(tokio::select! {
-                        () = settled => true,
-                        _ = stop.wait_for(Option::is_some) => false,
-                    });
+                    let settled = self.unless_stopped(self.reporter.settled());
+                    return Ok(settled.await.is_some());
                 }
             }
         }
@@ -273,6 +281,14 @@ impl<R: Reporter> Member<'_, R> {
                 answer.member_id, answer.cluster_id
             ),
         })
+    }
+
+    /// Does something; none if a stop was asked for first.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            _ = self.stop_asked() => None,
+        }
     }
 
     /// Waits until a stop is asked for.
