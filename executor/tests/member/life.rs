@@ -1,0 +1,178 @@
+//! Start, stop, crash, and the death of the executor.
+
+use std::time::Duration;
+
+use etcd_launch::{INITIALIZED_MARKER, Phase};
+
+use crate::executor::{Executor, wait_until};
+use crate::sandbox::Sandbox;
+
+/// The kernel kills etcd at once; the rest is a busy machine.
+const DIES_WITH_EXECUTOR: Duration = Duration::from_secs(5);
+
+#[test]
+fn starts_as_the_member_it_must_be_and_stops_gracefully() {
+    let sandbox = Sandbox::new();
+    let spec = sandbox.spec("life-1");
+    let mut executor = Executor::answering(&sandbox, &spec);
+    assert_eq!(
+        executor.phases(),
+        ["preparing", "etcd started", "answering"]
+    );
+    let guard = sandbox.guard().unwrap();
+    assert_eq!(guard.identity, spec.identity);
+    assert!(guard.wal_seen);
+    assert!(sandbox.data().join(INITIALIZED_MARKER).is_file());
+    sandbox.put("key", "value");
+
+    let etcd = executor.etcd();
+    executor.terminate();
+    assert!(executor.wait_until_ended().success());
+    assert_eq!(
+        executor.phases(),
+        [
+            "preparing",
+            "etcd started",
+            "answering",
+            "stopping",
+            "stopped"
+        ]
+    );
+    assert!(!etcd.runs());
+    // etcd closed its store itself, it was not cut off.
+    assert!(executor.log().contains("closed etcd server"));
+
+    let executor = Executor::answering(&sandbox, &spec);
+    assert_eq!(sandbox.get("key"), "value");
+    let exit = executor.stop();
+    // After its own clean-up etcd ends by the signal that it got.
+    assert_eq!(exit, "killed by signal 15");
+}
+
+#[test]
+fn a_killed_etcd_is_restarted_in_place() {
+    let sandbox = Sandbox::new();
+    let mut spec = sandbox.spec("life-2");
+    let mut executor = Executor::answering(&sandbox, &spec);
+    sandbox.put("key", "value");
+    let first = executor.etcd();
+    first.kill();
+    let (exit, lines, crashes) =
+        executor.wait_for("the crash is reported", |phase| match phase {
+            Phase::Crashed {
+                exit,
+                last_log_lines,
+                crashes,
+                ..
+            } => Some((exit.clone(), last_log_lines.clone(), *crashes)),
+            _ => None,
+        });
+    assert_eq!((exit.as_str(), crashes), ("killed by signal 9", 1));
+    let log = executor.log();
+    assert!(!lines.is_empty() && lines.len() <= 12, "{lines:?}");
+    assert!(log.contains(lines.last().unwrap()), "{lines:?}");
+
+    executor.wait_until_answering();
+    assert_ne!(executor.etcd(), first);
+    assert_eq!(sandbox.get("key"), "value");
+    executor.stop();
+
+    // As the scheduler would launch it again: known to have been started.
+    spec.history.was_started = true;
+    let executor = Executor::answering(&sandbox, &spec);
+    assert_eq!(sandbox.get("key"), "value");
+    executor.stop();
+}
+
+#[test]
+fn etcd_dies_with_its_executor() {
+    let sandbox = Sandbox::new();
+    let spec = sandbox.spec("life-3");
+    let executor = Executor::answering(&sandbox, &spec);
+    sandbox.put("key", "value");
+    let etcd = executor.etcd();
+    assert!(etcd.runs());
+    executor.kill();
+    etcd.ends_within(DIES_WITH_EXECUTOR);
+
+    let executor = Executor::answering(&sandbox, &spec);
+    assert_eq!(sandbox.get("key"), "value");
+    executor.stop();
+}
+
+/// Without a quorum etcd answers nobody. That is no reason to end it, and must
+/// not hide that it has written its log.
+#[test]
+fn a_founder_alone_waits_and_can_be_stopped() {
+    let sandbox = Sandbox::new();
+    let spec = sandbox.spec_of_three("life-7");
+    let mut executor = Executor::start(&sandbox, &spec);
+    executor.wait_for("etcd is started", |phase| {
+        (*phase == Phase::EtcdStarted).then_some(())
+    });
+    wait_until("the guard knows of etcd's log", || {
+        sandbox.guard().is_some_and(|guard| guard.wal_seen)
+    });
+    let etcd = executor.etcd();
+    assert!(etcd.runs());
+    executor.terminate();
+    assert!(executor.wait_until_ended().success());
+    assert!(!etcd.runs());
+    assert_eq!(
+        executor.phases(),
+        ["preparing", "etcd started", "stopping", "stopped"]
+    );
+}
+
+#[test]
+fn an_etcd_that_does_not_stop_is_killed() {
+    let sandbox = Sandbox::new();
+    let mut spec = sandbox.spec("life-4");
+    spec.stop_grace_ms = 300;
+    let executor = Executor::answering(&sandbox, &spec);
+    // A stopped process takes no SIGTERM.
+    executor.etcd().freeze();
+    assert_eq!(executor.stop(), "killed by signal 9");
+}
+
+#[test]
+fn a_crash_loop_slows_down_and_can_be_stopped() {
+    let sandbox = Sandbox::new();
+    let spec = sandbox.spec("life-5");
+    // Answers for its version and fails for the rest.
+    let etcd = "#!/bin/sh\n[ \"$1\" = --version ] && exit 0\necho broken >&2\nexit 3\n";
+    let path = sandbox.replace_program("etcd", etcd.as_bytes());
+    make_executable(&path);
+    let mut executor = Executor::start(&sandbox, &spec);
+    for (crashes, restart_in_ms) in [(1, 1000), (2, 2000)] {
+        let expected = Phase::Crashed {
+            exit: "exited with code 3".into(),
+            last_log_lines: vec!["broken".into()],
+            crashes,
+            restart_in_ms,
+        };
+        executor.wait_for("etcd has crashed again", |phase| {
+            (*phase == expected).then_some(())
+        });
+    }
+    assert_eq!(executor.stop(), "etcd was not running");
+}
+
+#[test]
+fn a_paused_member_runs_nothing() {
+    let sandbox = Sandbox::new();
+    let mut spec = sandbox.spec("life-6");
+    spec.paused = true;
+    let mut executor = Executor::start(&sandbox, &spec);
+    executor.wait_for("it is paused", |phase| {
+        (*phase == Phase::Paused).then_some(())
+    });
+    assert_eq!(executor.children(), []);
+    assert_eq!(sandbox.guard(), None);
+    assert_eq!(executor.stop(), "etcd was paused");
+}
+
+fn make_executable(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}

@@ -1,0 +1,22 @@
+//! One member with a real etcd and without Mesos: `etcd-executor run-member`
+//! takes a launch spec from a file and reports in lines on standard output.
+//!
+//! | subject | file |
+//! |---|---|
+//! | start, stop, crash, death of the executor | `life.rs` |
+//! | whose data may be started | `data.rs` |
+//! | programs, ports and specs that cannot be used | `refusals.rs` |
+//! | an executor in a sandbox of its own | `sandbox.rs`, `executor.rs` |
+//! | which etcd | `etcd_program.rs` |
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test's own machinery a panic is the report"
+)]
+
+mod data;
+mod etcd_program;
+mod executor;
+mod life;
+mod refusals;
+mod sandbox;

@@ -1,0 +1,181 @@
+//! A sandbox such as an agent makes it: etcd fetched, a volume, an address.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use etcd_launch::guard::GUARD_FILE;
+use etcd_launch::{
+    ClusterId, ClusterStart, ClusterToken, DATA_DIRECTORY, DataHistory, EtcdProgram,
+    FORMAT, Founder, Guard, Identity, LaunchSpec, MemberId, PodGeneration, PodIndex,
+    Scheme, SupersededIdentity, Tuning,
+};
+
+use crate::etcd_program::etcd_directory;
+
+/// etcd's usual ports: every test has an address of its own.
+pub(crate) const CLIENT_PORT: u16 = 2379;
+pub(crate) const PEER_PORT: u16 = 2380;
+
+/// Where a member lives. Removed when dropped; whoever runs in it must have
+/// ended before.
+pub(crate) struct Sandbox {
+    directory: tempfile::TempDir,
+    host: Ipv4Addr,
+}
+
+impl Sandbox {
+    /// A new one, with etcd in it and an empty volume.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for program in ["etcd", "etcdctl"] {
+            let link = directory.path().join(program);
+            std::os::unix::fs::symlink(etcd_directory().join(program), link).unwrap();
+        }
+        fs::create_dir(directory.path().join(DATA_DIRECTORY)).unwrap();
+        Sandbox {
+            directory,
+            host: free_address(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn host(&self) -> Ipv4Addr {
+        self.host
+    }
+
+    /// The volume, which also is etcd's data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path().join(DATA_DIRECTORY)
+    }
+
+    /// The launch spec of the only founder of a cluster with this token.
+    pub(crate) fn spec(&self, token: &str) -> LaunchSpec {
+        self.spec_among(token, &[])
+    }
+
+    /// The same for the first of three founders; the others do not exist.
+    pub(crate) fn spec_of_three(&self, token: &str) -> LaunchSpec {
+        self.spec_among(token, &[1, 2])
+    }
+
+    fn spec_among(&self, token: &str, absent: &[u16]) -> LaunchSpec {
+        let pod = PodIndex(0);
+        let founder = |pod: PodIndex, port| Founder {
+            name: pod.task_name(),
+            peer_url: format!("http://{}:{port}", self.host),
+        };
+        let mut peers = vec![founder(pod, PEER_PORT)];
+        peers.extend(absent.iter().map(|n| founder(PodIndex(*n), PEER_PORT + n)));
+        let list: Vec<_> = peers
+            .iter()
+            .map(|peer| (peer.name.clone(), vec![peer.peer_url.clone()]))
+            .collect();
+        let birth = etcd_admin::static_birth(token, &list).unwrap();
+        LaunchSpec {
+            format: FORMAT,
+            pod,
+            generation: PodGeneration(7),
+            etcd: EtcdProgram {
+                directory: ".".into(),
+                checksums: BTreeMap::new(),
+            },
+            identity: Identity {
+                token: ClusterToken(token.into()),
+                cluster_id: ClusterId(birth.cluster_id),
+                member_id: MemberId(birth.member_ids[0]),
+            },
+            start: ClusterStart::New,
+            history: DataHistory {
+                was_started: false,
+                superseded: vec![],
+            },
+            peers,
+            scheme: Scheme::Http,
+            certificate_directory: None,
+            advertise_host: self.host.to_string(),
+            client_port: CLIENT_PORT,
+            peer_port: PEER_PORT,
+            tuning: Tuning {
+                heartbeat_interval_ms: 100,
+                election_timeout_ms: 1000,
+                snapshot_count: 10_000,
+                quota_backend_bytes: 64 << 20,
+            },
+            stop_grace_ms: 10_000,
+            paused: false,
+        }
+    }
+
+    pub(crate) fn guard(&self) -> Option<Guard> {
+        let text = fs::read(self.data().join(GUARD_FILE)).ok()?;
+        Some(serde_json::from_slice(&text).unwrap())
+    }
+
+    /// Puts a file in the place of the link to a program.
+    pub(crate) fn replace_program(&self, name: &str, contents: &[u8]) -> PathBuf {
+        let path = self.path().join(name);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, contents).unwrap();
+        path
+    }
+
+    pub(crate) fn put(&self, key: &str, value: &str) {
+        assert_eq!(self.etcdctl(&["put", key, value]), "OK");
+    }
+
+    /// Reads a key, linearizably; nothing if there is no such key.
+    pub(crate) fn get(&self, key: &str) -> String {
+        self.etcdctl(&["get", "--print-value-only", key])
+    }
+
+    fn etcdctl(&self, arguments: &[&str]) -> String {
+        let output = Command::new(etcd_directory().join("etcdctl"))
+            .env("ETCDCTL_API", "3")
+            .arg(format!("--endpoints=http://{}:{CLIENT_PORT}", self.host))
+            .arg("--command-timeout=20s")
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "etcdctl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+/// What a later launch spec says of a member that will never run again.
+pub(crate) fn superseded(identity: &Identity) -> SupersededIdentity {
+    SupersededIdentity {
+        cluster_id: identity.cluster_id,
+        member_id: identity.member_id,
+    }
+}
+
+/// A loopback address on which nobody uses etcd's ports: one for each test of
+/// each test process. The one-machine mode leases addresses below 127.250.
+fn free_address() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id();
+    let high = 250 + u8::try_from(process / 250 % 5).unwrap();
+    let middle = 1 + u8::try_from(process % 250).unwrap();
+    loop {
+        let low = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(low < 255, "no free loopback address is left");
+        let host = Ipv4Addr::new(127, high, middle, low);
+        let is_free = [CLIENT_PORT, PEER_PORT]
+            .iter()
+            .all(|port| TcpListener::bind((host, *port)).is_ok());
+        if is_free {
+            return host;
+        }
+    }
+}
