@@ -107,6 +107,8 @@ impl Service {
         // Dies with the test, even if that is killed.
         command
             .arg("guard")
+            .arg("--die-with")
+            .arg(std::process::id().to_string())
             .arg("--")
             .arg(programs::own_program("etcd-scheduler")?)
             .arg("--options")
