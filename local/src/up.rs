@@ -22,7 +22,7 @@ use crate::mesos::{Agent, Launcher, Master};
 use crate::programs::{self, HelperProgram};
 use crate::setup::etcd::EtcdBinaries;
 use crate::{reaper, setup};
-use layout::Layout;
+use layout::{Layout, Network};
 pub use supervisor::{SuperviseArguments, supervise};
 
 /// Mesos boots within two seconds on a quiet machine.
@@ -42,6 +42,9 @@ pub struct UpArguments {
     /// Where state, logs and sandboxes go.
     #[arg(long, default_value = ".local", value_name = "DIRECTORY")]
     root: PathBuf,
+    /// Which loopback addresses to use; tests use others.
+    #[arg(long, default_value = "127.0.0", hide = true)]
+    network: Network,
 }
 
 /// Arguments of `down`.
@@ -76,7 +79,7 @@ pub fn up(arguments: &UpArguments) -> Result<()> {
         etcd.dir.display()
     ));
 
-    let layout = Layout::make(&arguments.root)?;
+    let layout = Layout::make(&arguments.root, arguments.network)?;
     layout.keep_options(arguments.options.as_deref())?;
     let launcher = Launcher {
         programs: mesos,
@@ -148,7 +151,8 @@ fn start_supervisor(
         eprintln!("the scheduler runs already");
         return Ok(());
     }
-    check_port(layout::API_HOST, layout::API_PORT)?;
+    let api = layout.api_address();
+    check_port(&api.ip().to_string(), api.port())?;
     eprintln!("starting the scheduler");
     Daemon::start(spec)?;
     Ok(())

@@ -1,11 +1,13 @@
 //! What lies where under the root directory, and on which addresses.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use etcd_api::status::ServiceStatus;
@@ -15,36 +17,72 @@ use crate::mesos::{AgentConfig, MasterConfig, Timing};
 use crate::programs::HelperProgram;
 use crate::setup::etcd::EtcdBinaries;
 
-/// The scheduler's API.
-pub(super) const API_HOST: &str = "127.0.0.1";
-/// The scheduler's API.
-pub(super) const API_PORT: u16 = 8080;
-const MASTER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5050);
+const API_PORT: u16 = 8080;
+const MASTER_PORT: u16 = 5050;
 const AGENT_PORT: u16 = 5051;
+
+/// The loopback addresses in use: the master and the API on `.1`, agents from
+/// `.2`. Tests use ranges of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Network([u8; 3]);
+
+impl Default for Network {
+    fn default() -> Self {
+        Network([127, 0, 0])
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<u8> = text
+            .split('.')
+            .filter_map(|part| part.parse().ok())
+            .collect();
+        match parts[..] {
+            [127, second, third] => Ok(Network([127, second, third])),
+            _ => Err(format!("{text:?} is no loopback network such as 127.0.0")),
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c] = self.0;
+        write!(f, "{a}.{b}.{c}")
+    }
+}
+
+impl Network {
+    fn host(self, number: u8) -> Ipv4Addr {
+        let [a, b, c] = self.0;
+        Ipv4Addr::new(a, b, c, number)
+    }
+}
 
 /// Room for a member with default options, and for a second one.
 const AGENT_RESOURCES: &str = "cpus:4;mem:4096;disk:16384;ports:[2379-2380,31000-32000]";
 
-/// In a directory that `up` made. Nothing is removed from any other.
+/// In a directory that `up` made; says which addresses it uses. Nothing is
+/// removed from a directory without it.
 const MARKER: &str = "made-by-etcd-local";
 
 /// The root directory.
 #[derive(Debug)]
 pub(super) struct Layout {
     root: PathBuf,
+    network: Network,
 }
 
 impl Layout {
     /// Makes the directory if it is not there. One that holds something else is
     /// refused.
-    pub(super) fn make(root: &Path) -> Result<Self> {
+    pub(super) fn make(root: &Path, network: Network) -> Result<Self> {
         let is_new = !root.exists() || fs::read_dir(root)?.next().is_none();
         fs::create_dir_all(root.join("log"))?;
         if is_new {
-            fs::write(
-                root.join(MARKER),
-                "make down CLEAN=1 removes this directory\n",
-            )?;
+            fs::write(root.join(MARKER), format!("{network}\n"))?;
         }
         let layout = Layout::open(root)?;
         layout.make_token()?;
@@ -53,11 +91,13 @@ impl Layout {
 
     /// Opens a directory that `up` has made.
     pub(super) fn open(root: &Path) -> Result<Self> {
-        if !root.join(MARKER).is_file() {
+        let Ok(network) = fs::read_to_string(root.join(MARKER)) else {
             bail!("{} was not made by etcd-local", root.display());
-        }
+        };
+        let network = network.trim().parse().map_err(anyhow::Error::msg)?;
         Ok(Layout {
             root: fs::canonicalize(root)?,
+            network,
         })
     }
 
@@ -111,7 +151,15 @@ impl Layout {
     }
 
     pub(super) fn api_url(&self) -> String {
-        format!("http://{API_HOST}:{API_PORT}")
+        format!("http://{}", self.api_address())
+    }
+
+    pub(super) fn api_address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.network.host(1), API_PORT)
+    }
+
+    fn master_address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.network.host(1), MASTER_PORT)
     }
 
     /// Shell assignments for scripts.
@@ -126,10 +174,11 @@ impl Layout {
             })
             .unwrap_or_default();
         let text = format!(
-            "SCHEDULER_URL={}\nSCHEDULER_TOKEN={}\nMESOS_MASTER={MASTER}\n\
+            "SCHEDULER_URL={}\nSCHEDULER_TOKEN={}\nMESOS_MASTER={}\n\
              ETCDCTL_ENDPOINTS={}\n",
             self.api_url(),
             self.token()?,
+            self.master_address(),
             endpoints.join(",")
         );
         let mut file = fs::OpenOptions::new()
@@ -143,19 +192,23 @@ impl Layout {
     }
 
     pub(super) fn master_config(&self) -> MasterConfig {
-        MasterConfig::new(MASTER, self.root.join("mesos-master"), Timing::Calm)
+        MasterConfig::new(
+            self.master_address(),
+            self.root.join("mesos-master"),
+            Timing::Calm,
+        )
     }
 
-    /// Agents have addresses of their own, from 127.0.0.2: each is a host on
+    /// Agents have addresses of their own, from `.2`: each is a host on
     /// which 2379 and 2380 are free.
     pub(super) fn agent_config(&self, number: u8) -> AgentConfig {
         let name = format!("mesos-agent-{number}");
-        let ip = Ipv4Addr::new(127, 0, 0, number.saturating_add(1));
+        let ip = self.network.host(number.saturating_add(1));
         let directory = self.root.join(&name);
         let mut config = AgentConfig::new(
             name,
             SocketAddrV4::new(ip, AGENT_PORT),
-            MASTER.to_string(),
+            self.master_address().to_string(),
             directory,
             Timing::Calm,
         );
@@ -204,8 +257,8 @@ impl Layout {
         let path = |path: PathBuf| path.display().to_string();
         let mut arguments: Vec<String> = [
             ("--options", path(self.options_file())),
-            ("--masters", MASTER.to_string()),
-            ("--listen", format!("{API_HOST}:{API_PORT}")),
+            ("--masters", self.master_address().to_string()),
+            ("--listen", self.api_address().to_string()),
             ("--state-dir", path(self.root.join("scheduler"))),
             ("--token-file", path(self.token_file())),
             ("--etcd-dir", etcd_dir.display().to_string()),
