@@ -1,0 +1,230 @@
+//! The stand-ins for agents and executors, and what probes see.
+
+use super::*;
+
+impl World {
+    pub(super) fn agents_step(&mut self) {
+        for number in 0..self.agents.len() {
+            let down_until = self.agents[number].down_until;
+            let down = down_until > self.tick;
+            let ids: Vec<TaskId> = self
+                .tasks
+                .iter()
+                .filter(|(_, task)| task.agent == number)
+                .map(|(id, _)| id.clone())
+                .collect();
+            for id in ids {
+                let told = self.tasks[&id].told_unreachable;
+                let long_down = down && down_until - self.tick > UNREACHABLE_AFTER_TICKS;
+                if long_down && !told {
+                    self.tell(&id, TaskVerdict::Alive(TaskState::Unreachable), None);
+                    if let Some(task) = self.tasks.get_mut(&id) {
+                        task.told_unreachable = true;
+                    }
+                } else if !down && told {
+                    if let Some(task) = self.tasks.get_mut(&id) {
+                        task.told_unreachable = false;
+                    }
+                    self.reconcile(&id, None);
+                }
+            }
+            if down {
+                self.agents[number].offered = None;
+            }
+        }
+    }
+
+    pub(super) fn executors_step(&mut self) -> Result<(), String> {
+        for id in self.tasks.keys().cloned().collect::<Vec<_>>() {
+            let reachable = self.agents[self.tasks[&id].agent].down_until <= self.tick;
+            match self.tasks[&id].phase {
+                TaskPhase::Preparing(ready) | TaskPhase::Crashed(ready)
+                    if ready <= self.tick =>
+                {
+                    self.start_etcd(&id)?;
+                }
+                TaskPhase::Up { told } if reachable => self.report(&id, told),
+                TaskPhase::Stopping(until) if until <= self.tick && reachable => {
+                    self.end_task(&id, TaskEnd::Killed, None);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What the real executor's data gate decides, in a few lines.
+    pub(super) fn start_etcd(&mut self, id: &TaskId) -> Result<(), String> {
+        let task = &self.tasks[id];
+        let (spec, placement, agent) =
+            (task.spec.clone(), task.placement.clone(), task.agent);
+        let Some(disk) = self.agents[agent]
+            .reserved
+            .get_mut(&placement.reservation_id)
+            .and_then(|held| held.volumes.get_mut(&placement.volume_id))
+        else {
+            self.end_task(id, TaskEnd::Failed, None);
+            return Ok(());
+        };
+        let identity = spec.identity.clone();
+        let superseded = |found: &Identity| {
+            let found = SupersededIdentity {
+                cluster_id: found.cluster_id,
+                member_id: found.member_id,
+            };
+            spec.history.superseded.contains(&found)
+        };
+        if disk
+            .guard
+            .as_ref()
+            .is_some_and(|(found, _)| *found != identity && superseded(found))
+        {
+            *disk = Disk::default();
+        }
+        let missing = match (&disk.guard, &disk.wal) {
+            (None, _) => spec.history.was_started,
+            (Some((found, wal_seen)), wal) => {
+                if *found != identity {
+                    return Err(format!("{} found foreign data {found:?}", spec.pod));
+                }
+                *wal_seen && wal.is_none()
+            }
+        };
+        if missing {
+            let refusal = Refusal::DataMissing {
+                what: "no WAL".into(),
+            };
+            self.end_task(id, TaskEnd::Failed, Some(Phase::Refused(refusal)));
+            return Ok(());
+        }
+        disk.guard = Some((identity.clone(), disk.wal.is_some()));
+        let founders: Vec<(MemberId, String, String)> = self
+            .stored
+            .pods
+            .iter()
+            .filter_map(|(index, pod)| {
+                let enrolled = pod.membership.enrolled()?;
+                Some((
+                    enrolled.member_id,
+                    index.task_name(),
+                    enrolled.peer_url.clone(),
+                ))
+            })
+            .collect();
+        let founders = (spec.start == ClusterStart::New).then_some(&founders[..]);
+        let mut copy = disk.clone();
+        // The agent has this on its disk before etcd starts.
+        self.update(
+            id,
+            TaskVerdict::Alive(TaskState::Starting),
+            Some(Phase::EtcdStarted),
+        );
+        self.etcd.start(&identity, &mut copy, founders)?;
+        copy.guard = Some((identity, true));
+        if let Some(disk) = self.agents[agent]
+            .reserved
+            .get_mut(&placement.reservation_id)
+            .and_then(|held| held.volumes.get_mut(&placement.volume_id))
+        {
+            *disk = copy;
+        }
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.phase = TaskPhase::Up {
+                told: Told::Started,
+            };
+        }
+        Ok(())
+    }
+
+    pub(super) fn report(&mut self, id: &TaskId, told: Told) {
+        let identity = self.tasks[id].spec.identity.clone();
+        let member = self
+            .etcd
+            .clusters
+            .get(&identity.cluster_id)
+            .and_then(|cluster| cluster.members.get(&identity.member_id));
+        let serving = member.is_some_and(|member| member.serving);
+        let told_now = match told {
+            Told::Started if serving => {
+                let phase = self.answering(id);
+                self.update(id, TaskVerdict::Alive(TaskState::Running), Some(phase));
+                Told::Answering
+            }
+            other => other,
+        };
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.phase = TaskPhase::Up { told: told_now };
+        }
+    }
+
+    /// Logs of running members are on their disks at all times.
+    pub(super) fn save_logs(&mut self) {
+        for task in self.tasks.values() {
+            let identity = &task.spec.identity;
+            let log = self
+                .etcd
+                .clusters
+                .get(&identity.cluster_id)
+                .and_then(|cluster| cluster.members.get(&identity.member_id))
+                .and_then(|member| member.running);
+            let disk = self.agents[task.agent]
+                .reserved
+                .get_mut(&task.placement.reservation_id)
+                .and_then(|held| held.volumes.get_mut(&task.placement.volume_id));
+            if let (Some(log), Some(disk)) = (log, disk)
+                && let Some(wal) = &mut disk.wal
+            {
+                wal.log = log;
+            }
+        }
+    }
+
+    pub(super) fn probe(&mut self) {
+        let mut probes = Vec::new();
+        for task in self.tasks.values() {
+            let identity = &task.spec.identity;
+            let answer = self
+                .etcd
+                .clusters
+                .get(&identity.cluster_id)
+                .and_then(|cluster| {
+                    Some((cluster, cluster.members.get(&identity.member_id)?))
+                })
+                .filter(|(_, member)| member.serving)
+                .map(|(cluster, member)| MemberAnswer {
+                    cluster_id: identity.cluster_id,
+                    member_id: identity.member_id,
+                    version: "3.5.30".into(),
+                    leader: cluster.leader,
+                    raft_term: cluster.term,
+                    raft_index: cluster.committed,
+                    raft_applied_index: member.running.unwrap_or(0),
+                    db_size_bytes: 0,
+                    is_learner: member.is_learner,
+                    errors: Vec::new(),
+                    linearizable: cluster.leader.is_some(),
+                    members: cluster
+                        .members
+                        .iter()
+                        .map(|(id, member)| MemberSeen {
+                            member_id: *id,
+                            name: member.name.clone(),
+                            peer_urls: vec![member.peer_url.clone()],
+                            is_learner: member.is_learner,
+                        })
+                        .collect(),
+                })
+                .ok_or("connection refused".to_owned());
+            probes.push((
+                task.spec.pod,
+                Probe {
+                    at: self.now,
+                    answer,
+                },
+            ));
+        }
+        for (pod, probe) in probes {
+            self.inbox.push(Event::Probed { pod, probe });
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! The stand-in for Mesos: offers, operations, statuses.
+
+use super::*;
+
+impl World {
+    pub(super) fn connect(&mut self) {
+        if self.connected {
+            return;
+        }
+        self.connected = true;
+        self.suppressed = false;
+        self.epoch += 1;
+        for agent in &mut self.agents {
+            agent.offered = None;
+            agent.refused_until = Timestamp(0);
+        }
+        self.inbox.push(Event::Subscribed {
+            epoch: self.epoch,
+            framework_id: FrameworkId("f".into()),
+        });
+        let again = self.unacknowledged.clone();
+        self.inbox.extend(again.into_iter().map(Event::TaskStatus));
+    }
+
+    pub(super) fn offer(&mut self) {
+        if self.suppressed {
+            return;
+        }
+        let mut offers = Vec::new();
+        for number in 0..self.agents.len() {
+            let agent = &self.agents[number];
+            let up = !agent.gone && agent.down_until <= self.tick;
+            if !up || agent.offered.is_some() || agent.refused_until > self.now {
+                continue;
+            }
+            self.next_offer += 1;
+            let id = OfferId(format!("offer-{:08}", self.next_offer));
+            offers.push(self.offer_of(number, id.clone()));
+            self.agents[number].offered = Some(id);
+        }
+        if !offers.is_empty() {
+            self.inbox.push(Event::Offers(offers));
+        }
+    }
+
+    pub(super) fn offer_of(&self, number: usize, id: OfferId) -> Offer {
+        let agent = &self.agents[number];
+        let in_use: BTreeSet<&ReservationId> = self
+            .tasks
+            .values()
+            .filter(|task| task.agent == number)
+            .map(|task| &task.placement.reservation_id)
+            .collect();
+        let mut free = Bundle {
+            cpus: MilliCpus(4000),
+            mem: Megabytes(8192),
+            disk: Megabytes(20_000),
+            ports: vec![PortRange {
+                begin: 2379,
+                end: 2380,
+            }],
+        };
+        let mut reserved = BTreeMap::new();
+        for (reservation_id, held) in &agent.reserved {
+            let needs = &held.needs;
+            free.cpus.0 -= needs.total_cpus().0;
+            free.mem.0 -= needs.total_mem().0;
+            free.disk.0 -= needs.total_disk().0;
+            let ports = std::mem::take(&mut free.ports);
+            if in_use.contains(reservation_id) {
+                continue;
+            }
+            reserved.insert(
+                reservation_id.clone(),
+                ReservedBundle {
+                    pod: Some(held.pod),
+                    framework_id: Some(FrameworkId("f".into())),
+                    resources: Bundle {
+                        cpus: needs.total_cpus(),
+                        mem: needs.total_mem(),
+                        disk: needs.executor_disk,
+                        ports,
+                    },
+                    volumes: held
+                        .volumes
+                        .keys()
+                        .map(|id| (id.clone(), needs.volume))
+                        .collect(),
+                },
+            );
+        }
+        Offer {
+            id,
+            agent_id: agent.id.clone(),
+            hostname: Hostname(agent.host.clone()),
+            address: agent.host.clone(),
+            free,
+            reserved,
+            received: self.now,
+        }
+    }
+
+    pub(super) fn agent_number(&self, id: &AgentId) -> Option<usize> {
+        self.agents.iter().position(|agent| agent.id == *id)
+    }
+
+    pub(super) fn carry_out(&mut self, effect: &Effect) -> Result<(), String> {
+        match effect {
+            Effect::Accept {
+                agent_id,
+                offer_id,
+                operations,
+                ..
+            } => self.accept(agent_id, offer_id, operations),
+            Effect::Decline { offers, refuse } => {
+                let until = self.now.plus(*refuse);
+                for agent in &mut self.agents {
+                    if !agent.offered.as_ref().is_some_and(|id| offers.contains(id)) {
+                        continue;
+                    }
+                    agent.offered = None;
+                    agent.refused_until = until;
+                }
+                Ok(())
+            }
+            Effect::Suppress => {
+                self.suppressed = true;
+                Ok(())
+            }
+            Effect::Revive => {
+                self.suppressed = false;
+                for agent in &mut self.agents {
+                    agent.refused_until = Timestamp(0);
+                }
+                Ok(())
+            }
+            Effect::Reconcile { tasks } => {
+                for (task_id, agent_id) in tasks.clone() {
+                    self.reconcile(&task_id, Some(&agent_id));
+                }
+                Ok(())
+            }
+            Effect::ReconcileAll => {
+                for task_id in self.tasks.keys().cloned().collect::<Vec<_>>() {
+                    self.reconcile(&task_id, None);
+                }
+                Ok(())
+            }
+            Effect::Kill { task_id, .. } => {
+                let until = self.tick + 1 + self.chance.below(3);
+                if let Some(task) = self.tasks.get_mut(task_id)
+                    && self.agents[task.agent].down_until <= self.tick
+                    && !matches!(task.phase, TaskPhase::Stopping(_))
+                {
+                    task.phase = TaskPhase::Stopping(until);
+                }
+                Ok(())
+            }
+            Effect::AddLearner { peer_url, .. } => self.add_learner(peer_url),
+            Effect::Promote { member_id, .. } => self.with_quorum(|cluster| {
+                let member = cluster
+                    .members
+                    .get_mut(member_id)
+                    .ok_or("member not found")?;
+                let committed = cluster.committed;
+                if member.running.is_none_or(|log| log + 5 < committed) {
+                    return Err("not in sync with leader".into());
+                }
+                member.is_learner = false;
+                Ok(())
+            }),
+            Effect::RemoveMember { member_id, .. } => self.with_quorum(|cluster| {
+                cluster
+                    .members
+                    .remove(member_id)
+                    .map(|_| ())
+                    .ok_or("member not found".into())
+            }),
+            Effect::MoveLeader { to, .. } => self.with_quorum(|cluster| {
+                cluster.leader = Some(*to);
+                cluster.term += 1;
+                Ok(())
+            }),
+        }
+    }
+
+    pub(super) fn with_quorum(
+        &mut self,
+        act: impl FnOnce(&mut crate::etcd::Cluster) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let id = *self.formed.first().ok_or("no cluster")?;
+        let cluster = self.etcd.clusters.get_mut(&id).ok_or("no cluster")?;
+        if cluster.leader.is_none() {
+            return Err("no leader".into());
+        }
+        act(cluster)
+    }
+
+    pub(super) fn add_learner(&mut self, peer_url: &str) -> Result<(), String> {
+        let fresh = MemberId(self.chance.next());
+        self.with_quorum(|cluster| {
+            let down = cluster
+                .members
+                .values()
+                .any(|member| member.running.is_none());
+            if down {
+                return Err("unhealthy cluster".into());
+            }
+            if cluster.members.values().any(|member| member.is_learner) {
+                return Err("too many learner members".into());
+            }
+            if cluster
+                .members
+                .values()
+                .any(|member| member.peer_url == peer_url)
+            {
+                return Err("peer URLs already exist".into());
+            }
+            cluster.members.insert(
+                fresh,
+                crate::etcd::Member {
+                    peer_url: peer_url.to_owned(),
+                    name: String::new(),
+                    is_learner: true,
+                    had_log: false,
+                    running: None,
+                    serving: false,
+                },
+            );
+            Ok(())
+        })
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        agent_id: &AgentId,
+        offer_id: &OfferId,
+        operations: &[Operation],
+    ) -> Result<(), String> {
+        let number = self.agent_number(agent_id).ok_or("no such agent")?;
+        let valid = self.agents[number].offered.as_ref() == Some(offer_id);
+        if valid {
+            self.agents[number].offered = None;
+        }
+        let up = valid
+            && !self.agents[number].gone
+            && self.agents[number].down_until <= self.tick;
+        for operation in operations {
+            match operation {
+                Operation::Reserve(placement) if up => {
+                    // Now and then the agent drops a reservation.
+                    if self.faulty() && self.chance.once_in(40) {
+                        self.note(|| "a reservation is dropped".into());
+                        return Ok(());
+                    }
+                    self.agents[number].reserved.insert(
+                        placement.reservation_id.clone(),
+                        Reserved {
+                            pod: PodIndex(0),
+                            needs: placement.needs,
+                            volumes: BTreeMap::new(),
+                        },
+                    );
+                }
+                Operation::CreateVolume(placement) if up => {
+                    if let Some(reserved) = self.agents[number]
+                        .reserved
+                        .get_mut(&placement.reservation_id)
+                    {
+                        reserved
+                            .volumes
+                            .insert(placement.volume_id.clone(), Disk::default());
+                    }
+                }
+                Operation::Reserve(_) | Operation::CreateVolume(_) => {}
+                Operation::Launch(order) => {
+                    let held = self.agents[number]
+                        .reserved
+                        .get(&order.placement.reservation_id);
+                    let has_volume = held.is_some_and(|held| {
+                        held.volumes.contains_key(&order.placement.volume_id)
+                    });
+                    if !up || !has_volume {
+                        self.tell(
+                            &order.task_id,
+                            TaskVerdict::Over(TaskEnd::Failed),
+                            None,
+                        );
+                        continue;
+                    }
+                    // Some starts are slow: O2 of the original package.
+                    let slow = if self.chance.once_in(8) { 20 } else { 0 };
+                    let ready = self.tick + 1 + self.chance.below(3) + slow;
+                    self.tasks.insert(
+                        order.task_id.clone(),
+                        Task {
+                            agent: number,
+                            placement: order.placement.clone(),
+                            spec: order.spec.clone(),
+                            phase: TaskPhase::Preparing(ready),
+                            told_unreachable: false,
+                        },
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn reconcile(&mut self, task_id: &TaskId, agent_id: Option<&AgentId>) {
+        let Some(task) = self.tasks.get(task_id) else {
+            let number = agent_id.and_then(|id| self.agent_number(id));
+            // About agents that are away, the master keeps silent for a while.
+            let agent_up = number.is_some_and(|number| {
+                !self.agents[number].gone && self.agents[number].down_until <= self.tick
+            });
+            if agent_up {
+                self.tell(task_id, TaskVerdict::Over(TaskEnd::Gone), None);
+            } else if number.is_some_and(|number| self.agents[number].gone) {
+                self.tell(task_id, TaskVerdict::Over(TaskEnd::GoneByOperator), None);
+            }
+            return;
+        };
+        if task.told_unreachable {
+            self.tell(task_id, TaskVerdict::Alive(TaskState::Unreachable), None);
+            return;
+        }
+        // The master repeats states without what executors had to say.
+        let state = match task.phase {
+            TaskPhase::Preparing(_) => TaskState::Staging,
+            TaskPhase::Up {
+                told: Told::Answering,
+            }
+            | TaskPhase::Crashed(_) => TaskState::Running,
+            TaskPhase::Up { .. } => TaskState::Starting,
+            TaskPhase::Stopping(_) => TaskState::Killing,
+        };
+        self.tell(task_id, TaskVerdict::Alive(state), None);
+    }
+
+    pub(super) fn answering(&self, task_id: &TaskId) -> Phase {
+        let identity = &self.tasks[task_id].spec.identity;
+        Phase::Answering {
+            cluster_id: identity.cluster_id,
+            member_id: identity.member_id,
+            version: "3.5.30".into(),
+        }
+    }
+
+    /// A word of the master: not repeated if it is missed.
+    pub(super) fn tell(
+        &mut self,
+        task_id: &TaskId,
+        verdict: TaskVerdict,
+        phase: Option<Phase>,
+    ) {
+        let status = self.status(task_id, verdict, phase);
+        if self.connected {
+            self.inbox.push(Event::TaskStatus(status));
+        }
+    }
+
+    /// A status of an executor or its agent: repeated until acknowledged, and
+    /// in order.
+    pub(super) fn update(
+        &mut self,
+        task_id: &TaskId,
+        verdict: TaskVerdict,
+        phase: Option<Phase>,
+    ) {
+        let status = self.status(task_id, verdict, phase);
+        self.unacknowledged.push(status.clone());
+        if self.connected {
+            self.inbox.push(Event::TaskStatus(status));
+        }
+    }
+
+    pub(super) fn status(
+        &mut self,
+        task_id: &TaskId,
+        verdict: TaskVerdict,
+        phase: Option<Phase>,
+    ) -> TaskStatus {
+        let task = self.tasks.get(task_id);
+        let report = phase.and_then(|phase| {
+            let spec = &task?.spec;
+            Some(Report {
+                format: FORMAT,
+                pod: spec.pod,
+                generation: spec.generation,
+                phase,
+            })
+        });
+        let agent_id = task.map(|task| self.agents[task.agent].id.clone());
+        self.note(|| format!("status: {task_id} {verdict:?} {report:?}"));
+        TaskStatus {
+            task_id: task_id.clone(),
+            agent_id,
+            verdict,
+            words: format!("{verdict:?}"),
+            report,
+        }
+    }
+
+    pub(super) fn end_task(
+        &mut self,
+        task_id: &TaskId,
+        end: TaskEnd,
+        phase: Option<Phase>,
+    ) {
+        let identity = self.tasks[task_id].spec.identity.clone();
+        self.etcd.stop(&identity);
+        match end {
+            // After a reboot the agent has forgotten what it had to say.
+            TaskEnd::Gone | TaskEnd::GoneByOperator => {
+                self.unacknowledged
+                    .retain(|waiting| waiting.task_id != *task_id);
+                self.tell(task_id, TaskVerdict::Over(end), phase);
+            }
+            TaskEnd::Failed | TaskEnd::Killed => {
+                self.update(task_id, TaskVerdict::Over(end), phase);
+            }
+        }
+        self.tasks.remove(task_id);
+    }
+}
