@@ -20,7 +20,7 @@ help:
 # etcd-local can be built on a bare machine; what the other parts need to be
 # built (protoc) is among what it installs.
 $(LOCAL): FORCE
-	@$(CARGO) build --quiet -p etcd-local
+	@$(CARGO) build $(QUIET) -p etcd-local
 .PHONY: FORCE
 FORCE:
 
@@ -33,6 +33,9 @@ build: setup
 up: build
 	@$(LOCAL) up --agents $(AGENTS) $(if $(OPTIONS),--options $(OPTIONS))
 
+# By then it is built, and Cargo has nothing to say that anybody waits for.
+down status: QUIET := --quiet
+
 down: $(LOCAL)
 	@$(LOCAL) down $(if $(CLEAN),--clean)
 
@@ -41,13 +44,14 @@ status: $(LOCAL)
 
 # The programs are built before the tests that start them.
 test: build
-	ETCD_TEST_BIN_DIR="$$($(LOCAL) setup --print-etcd-dir)" $(CARGO) test --workspace
+	etcd="$$($(LOCAL) setup --print-etcd-dir)" && \
+	ETCD_TEST_BIN_DIR="$$etcd" $(CARGO) test --workspace
 
 lint:
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-# Needs `cargo install cargo-deny`.
+# Needs `cargo install --locked cargo-deny`; what is refused stands in deny.toml.
 deny:
 	$(CARGO) deny check
 

@@ -6,37 +6,47 @@
 
 mod layout;
 mod members;
+mod ports;
 mod progress;
+mod settings;
 mod supervisor;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use etcd_config::load::OPTIONS_FILE_VARIABLE;
 
 use crate::daemon::{Daemon, Lifetime};
 use crate::mesos::{Agent, Launcher, Master};
-use crate::programs::{self, HelperProgram};
-use crate::setup::etcd::EtcdBinaries;
-use crate::{reaper, setup};
+use crate::programs::{self, HelperProgram, MesosPrograms};
+use crate::{LocalError, reaper, setup};
 use layout::{Layout, Network};
+use ports::WantedPort;
+use settings::Settings;
 pub use supervisor::{SuperviseArguments, supervise};
 
 /// Mesos boots within two seconds on a quiet machine.
 const MESOS_WITHIN: Duration = Duration::from_secs(60);
-/// A member may use its whole grace period.
-const STOP_WITHIN: Duration = Duration::from_secs(60);
+/// The supervisor gives the scheduler 15 seconds.
+const SUPERVISOR_STOPS_WITHIN: Duration = Duration::from_secs(20);
+/// How long a member may take to stop, if that was never written down: the default of
+/// `etcd.kill_grace_seconds`.
+const KILL_GRACE: Duration = Duration::from_secs(30);
+/// An executor waits up to 10 seconds until its agent has taken the last report.
+const EXECUTOR_ENDS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 pub struct UpArguments {
-    /// A JSON file with options of the service.
-    #[arg(long, value_name = "FILE")]
+    /// A JSON file with options of the service; it is kept for the next time.
+    #[arg(long, value_name = "FILE", env = OPTIONS_FILE_VARIABLE)]
     options: Option<PathBuf>,
-    /// How many agents there are.
+    /// How many agents there are; those of earlier times stay.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=100))]
     agents: u8,
     /// Where state, logs and sandboxes go.
@@ -74,88 +84,161 @@ pub fn up(arguments: &UpArguments) -> Result<()> {
     let mesos = programs::ensure(&cache, &say)?;
     let etcd = setup::etcd::ensure(&cache, &say)?;
     say(&format!(
-        "etcd {} from {}",
+        "etcd {} from {} ({})",
         etcd.version,
-        etcd.dir.display()
+        etcd.dir.display(),
+        etcd.origin
     ));
 
     let layout = Layout::make(&arguments.root, arguments.network)?;
-    layout.keep_options(arguments.options.as_deref())?;
-    let launcher = Launcher {
-        programs: mesos,
-        helper: HelperProgram::find()?,
-        lifetime: Lifetime::Detached,
-    };
+    // Others may stop things again while we only wait.
+    let lock = layout.lock()?;
+    let helper = HelperProgram::find()?;
+    let options = arguments.options.as_deref();
+    let (settings, warnings) = Settings::check(&layout, options, &etcd.dir, &helper)?;
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
+    }
+    layout.keep_options(options)?;
     on_runtime(async {
-        start_mesos(&layout, &launcher, arguments.agents).await?;
-        start_supervisor(&layout, &launcher, &etcd)?;
-        layout.write_env(None)?;
-        let status = progress::wait_until_healthy(&layout).await?;
-        layout.write_env(Some(&status))?;
+        let mut parts = Parts::adopt(&layout, mesos, helper, arguments.agents)?;
+        parts.check_ports(&layout, &settings)?;
+        parts.start_mesos().await?;
+        parts.start_supervisor(&layout, &settings).await?;
+        let api_url = settings.api_url();
+        layout.write_env(&api_url, None)?;
+        drop(lock);
+        let status =
+            progress::wait_until_healthy(&layout, &api_url, &mut parts.supervisor)
+                .await?;
+        layout.write_env(&api_url, Some(&status))?;
         progress::print_summary(&layout, &status, &etcd);
         Ok(())
     })
 }
 
-async fn start_mesos(layout: &Layout, launcher: &Launcher, agents: u8) -> Result<()> {
-    let mut master = Master::adopt(layout.master_config(), launcher)?;
-    if master.is_running() {
-        eprintln!("the Mesos master runs already");
-    } else {
-        let address = layout.master_config().address;
-        check_port(address.ip().to_string().as_str(), address.port())?;
-        eprintln!("starting the Mesos master on {address}");
-        master = Master::start(layout.master_config(), launcher)?;
+/// Everything that runs in the background, or is to run.
+struct Parts {
+    launcher: Launcher,
+    master: Master,
+    agents: Vec<Agent>,
+    supervisor: Daemon,
+}
+
+impl Parts {
+    /// Takes over what runs; starts nothing. Agents of earlier times are never left
+    /// out: members may live on them.
+    fn adopt(
+        layout: &Layout,
+        programs: MesosPrograms,
+        helper: HelperProgram,
+        agents_wanted: u8,
+    ) -> Result<Self> {
+        let supervisor = Daemon::adopt(layout.supervisor_spec(&helper));
+        let launcher = Launcher {
+            programs,
+            helper,
+            lifetime: Lifetime::Detached,
+        };
+        let mut numbers: BTreeSet<u8> = (1..=agents_wanted).collect();
+        numbers.extend(layout.agent_numbers()?);
+        let agents: Result<Vec<Agent>, LocalError> = numbers
+            .into_iter()
+            .map(|number| Agent::adopt(layout.agent_config(number), &launcher))
+            .collect();
+        Ok(Parts {
+            master: Master::adopt(layout.master_config(), &launcher)?,
+            agents: agents?,
+            supervisor,
+            launcher,
+        })
     }
-    master.wait_until_leading(MESOS_WITHIN).await?;
-    let mut started: Vec<Agent> = Vec::new();
-    for number in 1..=agents {
-        let config = layout.agent_config(number);
-        let mut agent = Agent::adopt(config.clone(), launcher)?;
-        if agent.is_running() {
-            eprintln!("agent {number} runs already on {}", config.hostname);
-        } else {
-            check_port(&config.hostname, config.address.port())?;
-            eprintln!("starting agent {number} on {}", config.hostname);
-            agent = Agent::start(config, launcher)?;
+
+    /// A port that somebody else uses is told before anything is started.
+    fn check_ports(&mut self, layout: &Layout, settings: &Settings) -> Result<()> {
+        let mut wanted = Vec::new();
+        let mut want = |address: SocketAddr, needed_by: String| {
+            wanted.push(WantedPort { address, needed_by });
+        };
+        if !self.master.is_running() {
+            want(self.master.address().into(), "the Mesos master".to_owned());
         }
-        started.push(agent);
+        let scheduler_moves =
+            Settings::stored(layout).is_none_or(|stored| stored.api != settings.api);
+        if !self.supervisor.is_running() || scheduler_moves {
+            want(settings.api, "the scheduler".to_owned());
+        }
+        for agent in &mut self.agents {
+            let address = agent.config().address;
+            if !agent.is_running() {
+                want(address.into(), agent.name().to_owned());
+            }
+            // Members outlive their agents.
+            if !members::is_at_work_below(agent.directory()) {
+                for port in [settings.client_port, settings.peer_port] {
+                    let member = format!("an etcd member on {}", agent.config().hostname);
+                    want((*address.ip(), port).into(), member);
+                }
+            }
+        }
+        match ports::taken(&wanted) {
+            None => Ok(()),
+            Some(taken) => bail!(
+                "nothing was started: end what has these ports, and try again\n{taken}"
+            ),
+        }
     }
-    master
-        .wait_until_registered(usize::from(agents), MESOS_WITHIN)
-        .await?;
-    for agent in &mut started {
-        agent.wait_until_registered(MESOS_WITHIN).await?;
-    }
-    Ok(())
-}
 
-/// A port that somebody else uses is told before anything is started on it.
-fn check_port(host: &str, port: u16) -> Result<()> {
-    match TcpListener::bind((host, port)) {
-        Ok(_free) => Ok(()),
-        Err(error) => bail!(
-            "{host}:{port} cannot be used ({error}); end whatever listens there and try again"
-        ),
+    /// Starts what of Mesos does not run, and waits until all agents are registered.
+    async fn start_mesos(&mut self) -> Result<()> {
+        let address = self.master.address();
+        if self.master.is_running() {
+            eprintln!("the Mesos master runs already on {address}");
+        } else {
+            eprintln!("starting the Mesos master on {address}");
+            self.master = Master::start(self.master.config().clone(), &self.launcher)?;
+        }
+        self.master.wait_until_leading(MESOS_WITHIN).await?;
+        for agent in &mut self.agents {
+            let (name, host) = (agent.name().to_owned(), agent.config().hostname.clone());
+            if agent.is_running() {
+                eprintln!("{name} runs already on {host}");
+            } else {
+                eprintln!("starting {name} on {host}");
+                *agent = Agent::start(agent.config().clone(), &self.launcher)?;
+            }
+        }
+        self.master
+            .wait_until_registered(self.agents.len(), MESOS_WITHIN)
+            .await?;
+        for agent in &mut self.agents {
+            agent.wait_until_registered(MESOS_WITHIN).await?;
+        }
+        Ok(())
     }
-}
 
-fn start_supervisor(
-    layout: &Layout,
-    launcher: &Launcher,
-    etcd: &EtcdBinaries,
-) -> Result<()> {
-    let spec = layout.supervisor_spec(&launcher.helper, Some(etcd));
-    let mut supervisor = Daemon::adopt(spec.clone());
-    if supervisor.is_running() {
-        eprintln!("the scheduler runs already");
-        return Ok(());
+    /// Starts the supervisor, which starts the scheduler; anew if the scheduler is to
+    /// be told something else, or was built again.
+    async fn start_supervisor(
+        &mut self,
+        layout: &Layout,
+        settings: &Settings,
+    ) -> Result<()> {
+        let as_before = Settings::stored(layout).as_ref() == Some(settings);
+        match (self.supervisor.is_running(), as_before) {
+            (true, true) => {
+                eprintln!("the scheduler runs already on {}", settings.api);
+                return Ok(());
+            }
+            (true, false) => {
+                eprintln!("the scheduler's options or program have changed: restarting");
+                self.supervisor.stop(SUPERVISOR_STOPS_WITHIN).await?;
+            }
+            (false, _) => eprintln!("starting the scheduler on {}", settings.api),
+        }
+        settings.store(layout)?;
+        Ok(self.supervisor.start_again()?)
     }
-    let api = layout.api_address();
-    check_port(&api.ip().to_string(), api.port())?;
-    eprintln!("starting the scheduler");
-    Daemon::start(spec)?;
-    Ok(())
 }
 
 /// Stops everything, members gracefully; removes everything with `clean`.
@@ -168,39 +251,33 @@ pub fn down(arguments: &DownArguments) -> Result<()> {
         return Ok(());
     }
     let layout = Layout::open(&arguments.root)?;
-    let launcher = Launcher {
-        programs: programs::ensure(&programs::cache_directory()?, &|step| {
-            eprintln!("{step}")
-        })?,
-        helper: HelperProgram::find()?,
-        lifetime: Lifetime::Detached,
-    };
+    let lock = layout.lock()?;
+    let cache = programs::cache_directory()?;
+    let mesos = programs::ensure(&cache, &|step| eprintln!("{step}"))?;
     on_runtime(async {
+        let mut parts = Parts::adopt(&layout, mesos, HelperProgram::find()?, 0)?;
         // The scheduler first, or it would bring back what is being stopped.
-        let spec = layout.supervisor_spec(&launcher.helper, None);
-        Daemon::adopt(spec).stop(Duration::from_secs(20)).await?;
+        parts.supervisor.stop(SUPERVISOR_STOPS_WITHIN).await?;
         eprintln!("the scheduler has stopped");
-        let stopped = members::stop_all(layout.root(), STOP_WITHIN).await?;
-        eprintln!("{stopped} members have stopped");
-        for number in layout.agent_numbers()? {
-            Agent::adopt(layout.agent_config(number), &launcher)?
-                .stop()
-                .await?;
+        let grace =
+            Settings::stored(&layout).map_or(KILL_GRACE, |settings| settings.kill_grace);
+        members::stop_all(layout.root(), grace + EXECUTOR_ENDS_WITHIN).await?;
+        for agent in &mut parts.agents {
+            agent.stop().await?;
+            let strays = agent.reap()?;
+            if strays > 0 {
+                eprintln!("{}: killed {strays} stray processes", agent.name());
+            }
         }
-        Master::adopt(layout.master_config(), &launcher)?
-            .stop()
-            .await?;
+        parts.master.stop().await?;
         eprintln!("Mesos has stopped");
         anyhow::Ok(())
     })?;
     if arguments.clean {
-        let strays = reaper::reap(layout.root())?;
-        let mounts = reaper::unmount_below(layout.root())?;
-        fs::remove_dir_all(layout.root())
-            .with_context(|| format!("cannot remove {}", layout.root().display()))?;
+        remove(layout.root())?;
         eprintln!(
-            "removed {}, {strays} stray processes and {mounts} mounts",
-            layout.root().display()
+            "the programs of Mesos and etcd stay in {} for the next time",
+            cache.display()
         );
     } else {
         eprintln!(
@@ -208,6 +285,20 @@ pub fn down(arguments: &DownArguments) -> Result<()> {
             layout.root().display()
         );
     }
+    drop(lock);
+    Ok(())
+}
+
+/// Ends whatever still works there, takes mounts away, and removes the directory.
+fn remove(root: &Path) -> Result<()> {
+    let strays = reaper::reap(root)?;
+    let mounts = reaper::unmount_below(root)?;
+    fs::remove_dir_all(root)
+        .with_context(|| format!("cannot remove {}", root.display()))?;
+    eprintln!(
+        "removed {} with {strays} stray processes and {mounts} mounts",
+        root.display()
+    );
     Ok(())
 }
 
@@ -216,7 +307,12 @@ pub fn status(arguments: &StatusArguments) -> Result<()> {
     let layout =
         Layout::open(&arguments.root).context("nothing is up here; make up starts it")?;
     on_runtime(async {
-        let status = progress::fetch(&layout).await?;
+        let settings = Settings::stored(&layout)
+            .context("no scheduler was started here; make up starts it")?;
+        let api_url = settings.api_url();
+        let status = progress::fetch(&layout, &api_url)
+            .await
+            .context("the scheduler does not run, or not well; make up starts it")?;
         progress::print_table(&status);
         if progress::is_healthy(&status) {
             Ok(())

@@ -130,6 +130,11 @@ impl Master {
         })
     }
 
+    /// How it was started.
+    pub fn config(&self) -> &MasterConfig {
+        &self.config
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddrV4 {
         self.config.address

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,10 +12,10 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use etcd_api::status::ServiceStatus;
 
+use super::progress;
 use crate::daemon::{DaemonSpec, Lifetime};
 use crate::mesos::{AgentConfig, MasterConfig, Timing};
 use crate::programs::HelperProgram;
-use crate::setup::etcd::EtcdBinaries;
 
 const API_PORT: u16 = 8080;
 const MASTER_PORT: u16 = 5050;
@@ -61,7 +61,8 @@ impl Network {
     }
 }
 
-/// Room for a member with default options, and for a second one.
+/// Room for a member with default options, and for a second one. Not to be changed
+/// lightly: an agent does not come back with other resources than it had.
 const AGENT_RESOURCES: &str = "cpus:4;mem:4096;disk:16384;ports:[2379-2380,31000-32000]";
 
 /// In a directory that `up` made; says which addresses it uses. Nothing is
@@ -79,12 +80,13 @@ impl Layout {
     /// Makes the directory if it is not there. One that holds something else is
     /// refused.
     pub(super) fn make(root: &Path, network: Network) -> Result<Self> {
-        let is_new = !root.exists() || fs::read_dir(root)?.next().is_none();
-        fs::create_dir_all(root.join("log"))?;
-        if is_new {
+        fs::create_dir_all(root)
+            .with_context(|| format!("cannot make {}", root.display()))?;
+        if fs::read_dir(root)?.next().is_none() {
             fs::write(root.join(MARKER), format!("{network}\n"))?;
         }
         let layout = Layout::open(root)?;
+        fs::create_dir_all(layout.root.join("log"))?;
         layout.make_token()?;
         Ok(layout)
     }
@@ -92,7 +94,10 @@ impl Layout {
     /// Opens a directory that `up` has made.
     pub(super) fn open(root: &Path) -> Result<Self> {
         let Ok(network) = fs::read_to_string(root.join(MARKER)) else {
-            bail!("{} was not made by etcd-local", root.display());
+            bail!(
+                "{} was not made by etcd-local: name another directory by --root",
+                root.display()
+            );
         };
         let network = network.trim().parse().map_err(anyhow::Error::msg)?;
         Ok(Layout {
@@ -105,23 +110,33 @@ impl Layout {
         &self.root
     }
 
-    fn token_file(&self) -> PathBuf {
+    pub(super) fn token_file(&self) -> PathBuf {
         self.root.join("token")
     }
 
     /// Options stay what they were until others are given.
     pub(super) fn keep_options(&self, given: Option<&Path>) -> Result<()> {
-        if let Some(given) = given {
-            fs::copy(given, self.options_file())
-                .with_context(|| format!("cannot read {}", given.display()))?;
-        } else if !self.options_file().exists() {
-            fs::write(self.options_file(), "{}\n")?;
-        }
-        Ok(())
+        let kept = self.options_file();
+        let text = match given {
+            Some(given) => fs::read_to_string(given)
+                .with_context(|| format!("cannot read {}", given.display()))?,
+            None if kept.exists() => return Ok(()),
+            None => "{}\n".to_owned(),
+        };
+        self.write_private(&kept, &text)
     }
 
     pub(super) fn options_file(&self) -> PathBuf {
         self.root.join("options.json")
+    }
+
+    /// What the scheduler was told.
+    pub(super) fn settings_file(&self) -> PathBuf {
+        self.root.join("settings.json")
+    }
+
+    pub(super) fn scheduler_state(&self) -> PathBuf {
+        self.root.join("scheduler")
     }
 
     pub(super) fn scheduler_log(&self) -> PathBuf {
@@ -135,13 +150,8 @@ impl Layout {
         let mut random = [0_u8; 24];
         fs::File::open("/dev/urandom")
             .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut random))?;
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.token_file())?;
-        writeln!(file, "write:{}", hex::encode(random))?;
-        Ok(())
+        let text = format!("write:{}\n", hex::encode(random));
+        self.write_private(&self.token_file(), &text)
     }
 
     /// The token for the API.
@@ -150,45 +160,63 @@ impl Layout {
         Ok(text.trim().trim_start_matches("write:").to_owned())
     }
 
-    pub(super) fn api_url(&self) -> String {
-        format!("http://{}", self.api_address())
-    }
-
+    /// Where the scheduler's API listens unless the options say otherwise.
     pub(super) fn api_address(&self) -> SocketAddrV4 {
         SocketAddrV4::new(self.network.host(1), API_PORT)
     }
 
-    fn master_address(&self) -> SocketAddrV4 {
+    pub(super) fn master_address(&self) -> SocketAddrV4 {
         SocketAddrV4::new(self.network.host(1), MASTER_PORT)
     }
 
     /// Shell assignments for scripts.
-    pub(super) fn write_env(&self, status: Option<&ServiceStatus>) -> Result<()> {
-        let endpoints: Vec<String> = status
-            .map(|status| {
-                status
-                    .pods
-                    .iter()
-                    .filter_map(|pod| pod.client_url.clone())
-                    .collect()
-            })
-            .unwrap_or_default();
+    pub(super) fn write_env(
+        &self,
+        api_url: &str,
+        status: Option<&ServiceStatus>,
+    ) -> Result<()> {
+        let endpoints = status.map(progress::endpoints).unwrap_or_default();
         let text = format!(
-            "SCHEDULER_URL={}\nSCHEDULER_TOKEN={}\nMESOS_MASTER={}\n\
-             ETCDCTL_ENDPOINTS={}\n",
-            self.api_url(),
+            "SCHEDULER_URL={api_url}\nSCHEDULER_TOKEN={}\nMESOS_MASTER={}\n\
+             ETCDCTL_ENDPOINTS={endpoints}\n",
             self.token()?,
             self.master_address(),
-            endpoints.join(",")
         );
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(self.root.join("env"))?;
-        file.write_all(text.as_bytes())?;
-        Ok(())
+        self.write_private(&self.root.join("env"), &text)
+    }
+
+    /// Writes a file that only we may read, whole or not at all.
+    pub(super) fn write_private(&self, path: &Path, text: &str) -> Result<()> {
+        let aside = path.with_added_extension("new");
+        let write = || -> std::io::Result<()> {
+            // One that was left over may be open to others.
+            let _ = fs::remove_file(&aside);
+            let mut file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&aside)?;
+            file.write_all(text.as_bytes())?;
+            fs::rename(&aside, path)
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Keeps others from starting or stopping things here until it is dropped.
+    pub(super) fn lock(&self) -> Result<File> {
+        let path = self.root.join("lock");
+        let file = File::create(&path)
+            .with_context(|| format!("cannot make {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another make up or make down is at work in {}: wait until it is done",
+                self.root.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
+        }
     }
 
     pub(super) fn master_config(&self) -> MasterConfig {
@@ -204,7 +232,7 @@ impl Layout {
     pub(super) fn agent_config(&self, number: u8) -> AgentConfig {
         let name = format!("mesos-agent-{number}");
         let ip = self.network.host(number.saturating_add(1));
-        let directory = self.root.join(&name);
+        let directory = self.agent_directory(number);
         let mut config = AgentConfig::new(
             name,
             SocketAddrV4::new(ip, AGENT_PORT),
@@ -214,6 +242,10 @@ impl Layout {
         );
         config.resources = AGENT_RESOURCES.to_owned();
         config
+    }
+
+    pub(super) fn agent_directory(&self, number: u8) -> PathBuf {
+        self.root.join(format!("mesos-agent-{number}"))
     }
 
     /// Agents that were ever started here.
@@ -228,49 +260,53 @@ impl Layout {
         Ok(numbers)
     }
 
-    pub(super) fn supervisor_spec(
-        &self,
-        helper: &HelperProgram,
-        etcd: Option<&EtcdBinaries>,
-    ) -> DaemonSpec {
-        let etcd_dir = etcd.map_or(PathBuf::new(), |etcd| etcd.dir.clone());
-        let arguments = vec![
-            "supervise".into(),
-            "--root".into(),
-            self.root.clone().into_os_string(),
-            "--etcd-dir".into(),
-            etcd_dir.into_os_string(),
-        ];
+    pub(super) fn supervisor_spec(&self, helper: &HelperProgram) -> DaemonSpec {
         DaemonSpec {
             name: "supervisor".to_owned(),
             program: helper.path().to_owned(),
-            arguments,
+            arguments: vec![
+                "supervise".into(),
+                "--root".into(),
+                self.root.clone().into_os_string(),
+            ],
             environment: BTreeMap::new(),
             directory: self.root.join("log"),
             lifetime: Lifetime::Detached,
             helper: helper.clone(),
         }
     }
+}
 
-    /// The scheduler's arguments.
-    pub(super) fn scheduler_arguments(&self, etcd_dir: &Path) -> Vec<String> {
-        let path = |path: PathBuf| path.display().to_string();
-        let mut arguments: Vec<String> = [
-            ("--options", path(self.options_file())),
-            ("--masters", self.master_address().to_string()),
-            ("--listen", self.api_address().to_string()),
-            ("--state-dir", path(self.root.join("scheduler"))),
-            ("--token-file", path(self.token_file())),
-            ("--etcd-dir", etcd_dir.display().to_string()),
-        ]
-        .into_iter()
-        .flat_map(|(flag, value)| [flag.to_owned(), value])
-        .collect();
-        let is_root = rustix::process::geteuid().is_root();
-        if let (false, Ok(user)) = (is_root, std::env::var("USER")) {
-            // An agent that is not root cannot become another user.
-            arguments.extend(["--set".to_owned(), format!("service.user={user}")]);
-        }
-        arguments
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_we_made_is_ours() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("local");
+        assert!(Layout::open(&root).is_err());
+        Layout::make(&root, Network::default()).unwrap();
+        let token = Layout::make(&root, Network::default())
+            .unwrap()
+            .token()
+            .unwrap();
+        assert_eq!(Layout::open(&root).unwrap().token().unwrap(), token);
+
+        let home = directory.path().join("home");
+        fs::create_dir(&home).unwrap();
+        fs::write(home.join("letter"), "dear").unwrap();
+        assert!(Layout::make(&home, Network::default()).is_err());
+        assert!(!home.join("log").exists());
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::make(directory.path(), Network::default()).unwrap();
+        let lock = layout.lock().unwrap();
+        assert!(layout.lock().is_err());
+        drop(lock);
+        assert!(layout.lock().is_ok());
     }
 }

@@ -1,57 +1,67 @@
 //! Stopping members gracefully without their scheduler.
 
-use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::Instant;
+use rustix::process::Signal;
+
+use crate::processes::{self, ProcessIdentity};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Tells every executor under `root` to stop, which stops its etcd, and waits
-/// until all have ended. Returns how many there were.
-pub(super) async fn stop_all(root: &Path, limit: Duration) -> Result<usize> {
-    let found = executors(root)?;
-    for pid in &found {
-        // One that has just ended needs no signal.
-        let _ = kill_process(*pid, Signal::TERM);
+/// What runs a member, and what it runs.
+const EXECUTOR: &str = "etcd-executor";
+const ETCD: &str = "etcd";
+
+/// Tells every executor under `root` to stop, which stops its etcd, and waits until
+/// all have ended. Those that have not within `limit` are killed, which etcd survives
+/// as it survives a power failure.
+pub(super) async fn stop_all(root: &Path, limit: Duration) -> Result<()> {
+    let mut left = running(root, &[EXECUTOR]);
+    let all = left.len();
+    for executor in &left {
+        executor.signal(Signal::TERM)?;
     }
     let started = Instant::now();
-    loop {
-        let left = executors(root)?.len();
-        if left == 0 {
-            return Ok(found.len());
-        }
-        if started.elapsed() > limit {
-            anyhow::bail!("{left} executors still run {limit:?} after SIGTERM");
-        }
+    while !left.is_empty() && started.elapsed() < limit {
         tokio::time::sleep(LOOK_AGAIN).await;
+        left.retain(ProcessIdentity::is_running);
     }
+    for executor in &left {
+        executor.signal(Signal::KILL)?;
+    }
+    eprintln!(
+        "{} members have stopped in {:.1} s",
+        all - left.len(),
+        started.elapsed().as_secs_f64()
+    );
+    if !left.is_empty() {
+        eprintln!(
+            "{} had to be killed after {} s",
+            left.len(),
+            limit.as_secs()
+        );
+    }
+    Ok(())
 }
 
-fn executors(root: &Path) -> Result<Vec<Pid>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-            .and_then(Pid::from_raw)
-        else {
-            continue;
-        };
-        let works_here = fs::read_link(entry.path().join("cwd"))
-            .is_ok_and(|directory| directory.starts_with(root));
-        let is_executor = fs::read_link(entry.path().join("exe")).is_ok_and(|program| {
-            program
-                .file_name()
-                .is_some_and(|name| name == "etcd-executor")
-        });
-        if works_here && is_executor {
-            found.push(pid);
-        }
-    }
-    Ok(found)
+/// Whether a member works in `directory` or below.
+pub(super) fn is_at_work_below(directory: &Path) -> bool {
+    !running(directory, &[EXECUTOR, ETCD]).is_empty()
+}
+
+fn running(root: &Path, programs: &[&str]) -> Vec<ProcessIdentity> {
+    processes::all()
+        .into_iter()
+        .filter(|pid| {
+            processes::working_directory(*pid).is_some_and(|at| at.starts_with(root))
+        })
+        .filter_map(ProcessIdentity::of)
+        .filter(|process| {
+            process
+                .executable()
+                .is_some_and(|file| programs.iter().any(|name| file.ends_with(name)))
+        })
+        .collect()
 }

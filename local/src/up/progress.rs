@@ -2,35 +2,50 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use etcd_api::status::{ClusterState, ServiceStatus};
+use anyhow::{Context, Result, anyhow, bail};
+use etcd_api::status::{ClusterState, PodStatus, ServiceStatus};
 
 use super::layout::Layout;
+use crate::daemon::Daemon;
 use crate::setup::etcd::EtcdBinaries;
 
 /// A deployment takes seconds. Who waits longer is told why all the while, and
 /// at last how to go on.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(600);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Nobody should wonder whether it still lives.
+const TOLD_AGAIN: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Asks the scheduler how things are.
-pub(super) async fn fetch(layout: &Layout) -> Result<ServiceStatus> {
-    let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
+pub(super) async fn fetch(layout: &Layout, api_url: &str) -> Result<ServiceStatus> {
+    let client = reqwest::Client::builder()
+        .timeout(ANSWER_WITHIN)
+        .no_proxy()
+        .build()?;
     let response = client
-        .get(format!("{}/v1/status", layout.api_url()))
+        .get(format!("{api_url}/v1/status"))
         .bearer_auth(layout.token()?)
         .send()
         .await
-        .context("the scheduler does not answer")?;
+        .map_err(|error| anyhow!("no answer from {api_url}: {}", innermost(&error)))?;
     let code = response.status();
     let text = response.text().await?;
     if !code.is_success() {
         bail!("the scheduler answers {code}: {text}");
     }
     serde_json::from_str(&text).with_context(|| format!("not a status: {text}"))
+}
+
+/// "Connection refused" says more than "error sending request".
+fn innermost(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => innermost(source),
+        None => error.to_string(),
+    }
 }
 
 /// Whether the cluster is formed and all members are healthy.
@@ -42,65 +57,117 @@ pub(super) fn is_healthy(status: &ServiceStatus) -> bool {
 }
 
 /// Waits until all members are healthy, with one line for each step.
-pub(super) async fn wait_until_healthy(layout: &Layout) -> Result<ServiceStatus> {
+pub(super) async fn wait_until_healthy(
+    layout: &Layout,
+    api_url: &str,
+    supervisor: &mut Daemon,
+) -> Result<ServiceStatus> {
     let started = Instant::now();
-    let mut told: BTreeMap<String, String> = BTreeMap::new();
+    let mut told = Told::default();
     while started.elapsed() < HEALTHY_WITHIN {
-        let now = match fetch(layout).await {
+        match fetch(layout, api_url).await {
             Ok(status) => {
-                let lines = lines(&status);
+                told.tell(steps(&status), started);
                 if is_healthy(&status) {
-                    tell(&mut told, lines, started);
                     return Ok(status);
                 }
-                lines
             }
-            Err(error) => {
-                BTreeMap::from([("scheduler".to_owned(), format!("{error:#}"))])
-            }
-        };
-        tell(&mut told, now, started);
+            // The supervisor gives up only where starting again is of no use.
+            Err(_) if !supervisor.is_running() => return Err(supervisor.ended().into()),
+            Err(error) => told.tell(vec![scheduler_step(&error)], started),
+        }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    let log = fs::read_to_string(layout.scheduler_log()).unwrap_or_default();
-    let lines: Vec<&str> = log.lines().collect();
-    let end = lines[lines.len().saturating_sub(10)..].join("\n");
     bail!(
-        "not healthy after {HEALTHY_WITHIN:?}; make status shows why, and the scheduler's \
-         log {} ends:\n{end}",
-        layout.scheduler_log().display()
+        "not healthy after {} s; it goes on by itself: make status shows why it waits. \
+         The scheduler's log {} ends:\n{}",
+        HEALTHY_WITHIN.as_secs(),
+        layout.scheduler_log().display(),
+        last_lines(&layout.scheduler_log())
     )
 }
 
-fn lines(status: &ServiceStatus) -> BTreeMap<String, String> {
-    let mut lines = BTreeMap::new();
-    if let Some(waiting) = &status.waiting {
-        lines.insert("service".to_owned(), waiting.text.clone());
-    }
-    for pod in &status.pods {
-        let text = match (&pod.waiting, pod.healthy) {
-            (_, true) => format!(
-                "healthy on {}, member {}",
-                pod.address.as_deref().unwrap_or("?"),
-                pod.member_id.as_deref().unwrap_or("?")
-            ),
-            (Some(waiting), false) => waiting.text.clone(),
-            (None, false) => "not healthy yet".to_owned(),
-        };
-        lines.insert(pod.name.clone(), text);
-    }
-    lines
+/// The end of a log.
+pub(super) fn last_lines(log: &Path) -> String {
+    const SHOWN: usize = 10;
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
 }
 
-fn tell(
-    told: &mut BTreeMap<String, String>,
-    now: BTreeMap<String, String>,
-    started: Instant,
-) {
-    for (who, text) in now {
-        if told.get(&who) != Some(&text) {
-            eprintln!("{:>6.1} s  {who}: {text}", started.elapsed().as_secs_f64());
-            told.insert(who, text);
+/// How one part of the service is.
+struct Step {
+    who: String,
+    /// Words and not numbers: a line is told when this changes.
+    kind: String,
+    text: String,
+}
+
+fn scheduler_step(error: &anyhow::Error) -> Step {
+    Step {
+        who: "scheduler".to_owned(),
+        kind: "no answer".to_owned(),
+        text: format!("{error:#}"),
+    }
+}
+
+fn steps(status: &ServiceStatus) -> Vec<Step> {
+    let service = status.waiting.as_ref().map(|waiting| Step {
+        who: status.service.clone(),
+        kind: waiting.code.clone(),
+        text: waiting.text.clone(),
+    });
+    service
+        .into_iter()
+        .chain(status.pods.iter().map(pod_step))
+        .collect()
+}
+
+fn pod_step(pod: &PodStatus) -> Step {
+    let host = pod.address.as_deref().or(pod.host.as_deref());
+    let (kind, text) = match (&pod.waiting, pod.healthy) {
+        (_, true) => (
+            "healthy",
+            format!(
+                "healthy on {}, member {}",
+                host.unwrap_or("?"),
+                pod.member_id.as_deref().unwrap_or("?")
+            ),
+        ),
+        // What the executor reports is part of the text, and worth a line each.
+        (Some(waiting), false) if waiting.code == "launching" => {
+            (waiting.text.as_str(), waiting.text.clone())
+        }
+        (Some(waiting), false) => {
+            (waiting.code.as_str(), format!("waits: {}", waiting.text))
+        }
+        (None, false) => ("not healthy", "not healthy yet".to_owned()),
+    };
+    Step {
+        who: pod.name.clone(),
+        kind: kind.to_owned(),
+        text,
+    }
+}
+
+/// What was told last, so that only changes are.
+#[derive(Default)]
+struct Told {
+    by_part: BTreeMap<String, (String, Duration)>,
+}
+
+impl Told {
+    fn tell(&mut self, steps: Vec<Step>, started: Instant) {
+        let now = started.elapsed();
+        for Step { who, kind, text } in steps {
+            let is_old = self.by_part.get(&who).is_some_and(|(told, at)| {
+                *told == kind && (kind == "healthy" || now < *at + TOLD_AGAIN)
+            });
+            if !is_old {
+                eprintln!("{:>6.1} s  {who}: {text}", now.as_secs_f64());
+                self.by_part.insert(who, (kind, now));
+            }
         }
     }
 }
@@ -149,6 +216,16 @@ pub(super) fn print_table(status: &ServiceStatus) {
     }
 }
 
+/// The URLs of all members, with commas.
+pub(super) fn endpoints(status: &ServiceStatus) -> String {
+    let urls: Vec<&str> = status
+        .pods
+        .iter()
+        .filter_map(|pod| pod.client_url.as_deref())
+        .collect();
+    urls.join(",")
+}
+
 /// What to do with a cluster that has just come up.
 pub(super) fn print_summary(
     layout: &Layout,
@@ -156,17 +233,12 @@ pub(super) fn print_summary(
     etcd: &EtcdBinaries,
 ) {
     print_table(status);
-    let endpoints: Vec<&str> = status
-        .pods
-        .iter()
-        .filter_map(|pod| pod.client_url.as_deref())
-        .collect();
+    let endpoints = endpoints(status);
     println!();
-    println!("endpoints: {}", endpoints.join(","));
+    println!("endpoints: {endpoints}");
     println!(
-        "try it:    ETCDCTL_API=3 {} --endpoints={} put hello world",
+        "try it:    ETCDCTL_API=3 {} --endpoints={endpoints} put hello world",
         etcd.etcdctl().display(),
-        endpoints.join(",")
     );
     println!("next:      make status; make down (keeps the data); make down CLEAN=1");
     println!("scripts:   . {}/env", layout.root().display());

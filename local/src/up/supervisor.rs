@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::layout::Layout;
+use super::progress;
+use super::settings::Settings;
 use crate::programs::HelperProgram;
 
 /// First pause before a restart; it doubles.
@@ -28,28 +30,40 @@ pub struct SuperviseArguments {
     /// Where state, logs and sandboxes are.
     #[arg(long)]
     root: PathBuf,
-    /// The etcd that the scheduler serves.
-    #[arg(long)]
-    etcd_dir: PathBuf,
 }
 
-/// Supervises until SIGTERM.
+/// Exit codes of the scheduler after which starting it again is of no use: options, or
+/// files that they name, are wrong (64); Mesos refuses the framework for good (69).
+const NOT_HEALED_BY_A_RESTART: [i32; 2] = [64, 69];
+
+/// Supervises until SIGTERM, or until the scheduler says that it cannot run.
 pub fn supervise(arguments: &SuperviseArguments) -> Result<()> {
     let layout = Layout::open(&arguments.root)?;
+    let settings = Settings::stored(&layout)
+        .context("it is not known what to tell the scheduler: run make up")?;
     super::on_runtime(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut pause = PAUSE_FIRST;
         loop {
             let started = Instant::now();
-            let mut scheduler = start_scheduler(&layout, arguments)?;
-            tokio::select! {
-                ended = scheduler.wait() => eprintln!("the scheduler has ended: {}", ended?),
+            let mut scheduler = start_scheduler(&layout, &settings)?;
+            let ended = tokio::select! {
+                ended = scheduler.wait() => ended?,
                 _ = terminate.recv() => return stop(&mut scheduler).await,
+            };
+            eprintln!("the scheduler has ended: {ended}");
+            if let Some(code) = ended.code()
+                && NOT_HEALED_BY_A_RESTART.contains(&code)
+            {
+                bail!(
+                    "starting it again would not help; its log ends:\n{}",
+                    progress::last_lines(&layout.scheduler_log())
+                );
             }
             if started.elapsed() > STEADY_AFTER {
                 pause = PAUSE_FIRST;
             }
-            eprintln!("starting it again in {pause:?}");
+            eprintln!("starting it again in {} s", pause.as_secs());
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = terminate.recv() => return Ok(()),
@@ -63,28 +77,27 @@ pub fn supervise(arguments: &SuperviseArguments) -> Result<()> {
 /// would fight over the store.
 fn start_scheduler(
     layout: &Layout,
-    arguments: &SuperviseArguments,
+    settings: &Settings,
 ) -> Result<tokio::process::Child> {
-    let helper = HelperProgram::find()?;
-    let program = helper.path().with_file_name("etcd-scheduler");
     let log = OpenOptions::new()
         .create(true)
         .append(true)
         .open(layout.scheduler_log())?;
-    let mut command = Command::new(helper.path());
+    let mut command = Command::new(HelperProgram::find()?.path());
     command
         .arg("guard")
         .arg("--die-with")
         .arg(std::process::id().to_string())
         .arg("--")
-        .arg(&program)
-        .args(layout.scheduler_arguments(&arguments.etcd_dir))
+        .arg(&settings.program)
+        .args(&settings.arguments)
+        .envs(&settings.environment)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
     tokio::process::Command::from(command)
         .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))
+        .with_context(|| format!("cannot start {}", settings.program.display()))
 }
 
 async fn stop(scheduler: &mut tokio::process::Child) -> Result<()> {
