@@ -42,8 +42,10 @@ down: $(LOCAL)
 status: $(LOCAL)
 	@$(LOCAL) status
 
-# The programs are built before the tests that start them.
-test: build
+# Everything is built before, since tests start the programs of other parts; with
+# the tests, since Cargo builds the libraries below anew for another set of targets.
+test: setup
+	@$(CARGO) build --workspace --all-targets
 	etcd="$$($(LOCAL) setup --print-etcd-dir)" && \
 	ETCD_TEST_BIN_DIR="$$etcd" $(CARGO) test --workspace
 
