@@ -1,17 +1,23 @@
 //! Where the programs under test are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// A program of this workspace, beside the test's own directory.
+/// The directory of this workspace's programs: ours, or the one above, as
+/// Cargo puts test programs into `deps/` below the others.
+pub fn own_directory() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("where this program lies is unknown")?;
+    own.ancestors()
+        .skip(1)
+        .find(|directory| !directory.ends_with("deps"))
+        .map(Path::to_owned)
+        .context("this program does not lie in a target directory")
+}
+
+/// A program of this workspace.
 pub fn own_program(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe().context("where this test lies is unknown")?;
-    let path = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .map(|directory| directory.join(name))
-        .context("this test does not lie in a target directory")?;
+    let path = own_directory()?.join(name);
     if path.is_file() {
         Ok(path)
     } else {

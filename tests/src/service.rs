@@ -31,6 +31,7 @@ pub struct Service {
     /// Mesos.
     pub cluster: LocalCluster,
     scheduler: Option<Child>,
+    scheduler_program: PathBuf,
     url: String,
     client: reqwest::Client,
     root: PathBuf,
@@ -66,6 +67,7 @@ impl Service {
         Ok(Service {
             cluster,
             scheduler: None,
+            scheduler_program: programs::own_program("etcd-scheduler")?,
             url: format!("http://{listen}"),
             client,
             root,
@@ -93,6 +95,14 @@ impl Service {
         self.options[section][option] = value;
     }
 
+    /// Takes scheduler and executor from another directory for the next start,
+    /// for example from that of the release build.
+    pub fn use_programs_in(&mut self, directory: &Path) {
+        self.scheduler_program = directory.join("etcd-scheduler");
+        let executor = directory.join("etcd-executor");
+        self.set_option("scheduler", "executor", json!(executor));
+    }
+
     /// Starts the scheduler, with a failpoint if one is named.
     pub fn start_scheduler(&mut self, failpoint: Option<&str>) -> Result<()> {
         self.starts += 1;
@@ -110,7 +120,7 @@ impl Service {
             .arg("--die-with")
             .arg(std::process::id().to_string())
             .arg("--")
-            .arg(programs::own_program("etcd-scheduler")?)
+            .arg(&self.scheduler_program)
             .arg("--options")
             .arg(options)
             .stdin(Stdio::null())
@@ -121,6 +131,11 @@ impl Service {
         }
         self.scheduler = Some(command.spawn().context("the scheduler does not start")?);
         Ok(())
+    }
+
+    /// The scheduler's process, if it was started.
+    pub fn scheduler_pid(&self) -> Option<Pid> {
+        self.scheduler.as_ref().map(Pid::from_child)
     }
 
     /// Where the scheduler writes its log.

@@ -1,0 +1,125 @@
+//! `make bench`: the figures of the README, measured on this machine and
+//! printed as a Markdown table.
+//!
+//! | figure | file |
+//! |---|---|
+//! | from the scheduler's start to three healthy voters | `birth.rs` |
+//! | three bare etcd processes, to compare with | `bare_etcd.rs` |
+//! | where the time of a birth goes | `timeline.rs` |
+//! | memory at rest, sizes of programs | `footprint.rs` |
+//! | speed of the simulation | `simulation.rs` |
+
+mod bare_etcd;
+mod birth;
+mod footprint;
+mod simulation;
+mod timeline;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use etcd_tests::programs;
+
+/// One build of our programs.
+pub(crate) struct Build {
+    /// As the table calls it.
+    pub(crate) name: &'static str,
+    /// Where scheduler and executor lie.
+    pub(crate) directory: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let builds = builds()?;
+    if builds.len() < 2 {
+        eprintln!("no release build: run make release for its figures");
+    }
+    // First, because Cargo may have to build it, and nothing shall run beside
+    // what follows.
+    let simulation = simulation::rows().await?;
+    let births = birth::measure(&builds).await?;
+    let mut rows = birth::rows(&births);
+    for build in &builds {
+        rows.extend(footprint::memory_at_rest(build).await?);
+    }
+    if let Some(release) = builds.get(1) {
+        rows.extend(footprint::sizes(release)?);
+    }
+    rows.extend(simulation);
+
+    println!("{}\n", machine()?);
+    println!("| figure | measured | goal | |\n|---|---|---|---|");
+    rows.iter().for_each(|row| println!("{row}"));
+    println!("\n{}", timeline::table(&births));
+    Ok(())
+}
+
+/// The build that this program belongs to, which `make up` and the tests use,
+/// and the release build if it is complete.
+fn builds() -> Result<Vec<Build>> {
+    let own = programs::own_directory()?;
+    let release = own
+        .parent()
+        .context("this program does not lie in a target directory")?
+        .join("release");
+    let mut builds = vec![Build {
+        name: "dev",
+        directory: own,
+    }];
+    let complete = ["etcd-scheduler", "etcd-executor"]
+        .iter()
+        .all(|program| release.join(program).is_file());
+    if complete {
+        builds.push(Build {
+            name: "release",
+            directory: release,
+        });
+    }
+    Ok(builds)
+}
+
+fn machine() -> Result<String> {
+    let cores = std::thread::available_parallelism()?;
+    let loads = std::fs::read_to_string("/proc/loadavg")?;
+    let load = loads.split(' ').nth(1).unwrap_or("unknown");
+    Ok(format!(
+        "{cores} cores; load over the last five minutes, this run included: {load}."
+    ))
+}
+
+/// A line of the table.
+pub(crate) struct Row {
+    pub(crate) figure: String,
+    pub(crate) measured: String,
+    pub(crate) goal: Option<Goal>,
+}
+
+/// What a figure should be, and whether it is.
+pub(crate) struct Goal {
+    pub(crate) text: &'static str,
+    pub(crate) met: bool,
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (goal, verdict) = match &self.goal {
+            Some(goal) if goal.met => (goal.text, "met"),
+            Some(goal) => (goal.text, "**not met**"),
+            None => ("", ""),
+        };
+        let (figure, measured) = (&self.figure, &self.measured);
+        write!(f, "| {figure} | {measured} | {goal} | {verdict} |")
+    }
+}
+
+/// The middle of the times; of an even number, the mean of the middle two.
+pub(crate) fn median(times: impl IntoIterator<Item = Duration>) -> Duration {
+    let mut times: Vec<Duration> = times.into_iter().collect();
+    times.sort();
+    match times.len() {
+        0 => Duration::ZERO,
+        n if n % 2 == 1 => times[n / 2],
+        n => (times[n / 2 - 1] + times[n / 2]) / 2,
+    }
+}
