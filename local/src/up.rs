@@ -78,6 +78,9 @@ pub struct StatusArguments {
 
 /// Brings everything up, and waits until all members are healthy.
 pub fn up(arguments: &UpArguments) -> Result<()> {
+    let layout = Layout::make(&arguments.root, arguments.network)?;
+    // Others may stop things again while we only wait.
+    let lock = layout.lock()?;
     let say = |step: &str| eprintln!("{step}");
     let cache = programs::cache_directory()?;
     setup::machine::ensure(&cache, &say)?;
@@ -90,9 +93,6 @@ pub fn up(arguments: &UpArguments) -> Result<()> {
         etcd.origin
     ));
 
-    let layout = Layout::make(&arguments.root, arguments.network)?;
-    // Others may stop things again while we only wait.
-    let lock = layout.lock()?;
     let helper = HelperProgram::find()?;
     let options = arguments.options.as_deref();
     let (settings, warnings) = Settings::check(&layout, options, &etcd.dir, &helper)?;
@@ -239,6 +239,20 @@ impl Parts {
         settings.store(layout)?;
         Ok(self.supervisor.start_again()?)
     }
+
+    /// The directory of the agent on which the leader runs, if the scheduler knows it.
+    async fn leaders_directory(
+        &self,
+        layout: &Layout,
+        settings: &Settings,
+    ) -> Option<PathBuf> {
+        let status = progress::fetch(layout, &settings.api_url()).await.ok()?;
+        let leader = status.pods.into_iter().find(|pod| pod.leader)?;
+        self.agents
+            .iter()
+            .find(|agent| Some(&agent.config().hostname) == leader.host.as_ref())
+            .map(|agent| agent.directory().to_owned())
+    }
 }
 
 /// Stops everything, members gracefully; removes everything with `clean`.
@@ -256,12 +270,17 @@ pub fn down(arguments: &DownArguments) -> Result<()> {
     let mesos = programs::ensure(&cache, &|step| eprintln!("{step}"))?;
     on_runtime(async {
         let mut parts = Parts::adopt(&layout, mesos, HelperProgram::find()?, 0)?;
+        let settings = Settings::stored(&layout);
+        let leader = match &settings {
+            Some(settings) => parts.leaders_directory(&layout, settings).await,
+            None => None,
+        };
         // The scheduler first, or it would bring back what is being stopped.
         parts.supervisor.stop(SUPERVISOR_STOPS_WITHIN).await?;
         eprintln!("the scheduler has stopped");
-        let grace =
-            Settings::stored(&layout).map_or(KILL_GRACE, |settings| settings.kill_grace);
-        members::stop_all(layout.root(), grace + EXECUTOR_ENDS_WITHIN).await?;
+        let grace = settings.map_or(KILL_GRACE, |settings| settings.kill_grace);
+        let limit = grace + EXECUTOR_ENDS_WITHIN;
+        members::stop_all(layout.root(), leader.as_deref(), limit).await?;
         for agent in &mut parts.agents {
             agent.stop().await?;
             let strays = agent.reap()?;
@@ -304,8 +323,10 @@ fn remove(root: &Path) -> Result<()> {
 
 /// Shows how the service is; fails if it is not well.
 pub fn status(arguments: &StatusArguments) -> Result<()> {
-    let layout =
-        Layout::open(&arguments.root).context("nothing is up here; make up starts it")?;
+    if !arguments.root.exists() {
+        bail!("nothing is here; make up starts it");
+    }
+    let layout = Layout::open(&arguments.root)?;
     on_runtime(async {
         let settings = Settings::stored(&layout)
             .context("no scheduler was started here; make up starts it")?;

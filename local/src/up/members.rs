@@ -15,11 +15,41 @@ const EXECUTOR: &str = "etcd-executor";
 const ETCD: &str = "etcd";
 
 /// Tells every executor under `root` to stop, which stops its etcd, and waits until
-/// all have ended. Those that have not within `limit` are killed, which etcd survives
-/// as it survives a power failure.
-pub(super) async fn stop_all(root: &Path, limit: Duration) -> Result<()> {
-    let mut left = running(root, &[EXECUTOR]);
-    let all = left.len();
+/// all have ended; those that work below `last` are told when the others have. What has
+/// not ended within `limit` is killed, which etcd survives as it survives a power
+/// failure.
+///
+/// The leader is to be last: at its end it hands the lead over, and waits seven seconds
+/// in vain for a successor that is ending too.
+pub(super) async fn stop_all(
+    root: &Path,
+    last: Option<&Path>,
+    limit: Duration,
+) -> Result<()> {
+    let started = Instant::now();
+    let all = running(root, &[EXECUTOR]);
+    let leader = last.map_or_else(Vec::new, |last| running(last, &[EXECUTOR]));
+    let (leader, others): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|process| leader.contains(process));
+    let count = leader.len() + others.len();
+    let mut killed = 0;
+    for executors in [others, leader] {
+        killed += stop(executors, limit).await?;
+    }
+    eprintln!(
+        "{} members have stopped in {:.1} s",
+        count - killed,
+        started.elapsed().as_secs_f64()
+    );
+    if killed > 0 {
+        eprintln!("{killed} had to be killed after {} s", limit.as_secs());
+    }
+    Ok(())
+}
+
+/// Returns how many had to be killed.
+async fn stop(mut left: Vec<ProcessIdentity>, limit: Duration) -> Result<usize> {
     for executor in &left {
         executor.signal(Signal::TERM)?;
     }
@@ -31,19 +61,7 @@ pub(super) async fn stop_all(root: &Path, limit: Duration) -> Result<()> {
     for executor in &left {
         executor.signal(Signal::KILL)?;
     }
-    eprintln!(
-        "{} members have stopped in {:.1} s",
-        all - left.len(),
-        started.elapsed().as_secs_f64()
-    );
-    if !left.is_empty() {
-        eprintln!(
-            "{} had to be killed after {} s",
-            left.len(),
-            limit.as_secs()
-        );
-    }
-    Ok(())
+    Ok(left.len())
 }
 
 /// Whether a member works in `directory` or below.

@@ -83,17 +83,16 @@ pub(super) async fn wait_until_healthy(
          The scheduler's log {} ends:\n{}",
         HEALTHY_WITHIN.as_secs(),
         layout.scheduler_log().display(),
-        last_lines(&layout.scheduler_log())
+        last_lines(&layout.scheduler_log(), 10)
     )
 }
 
-/// The end of a log.
-pub(super) fn last_lines(log: &Path) -> String {
-    const SHOWN: usize = 10;
+/// The end of a log, so many lines of it.
+pub(super) fn last_lines(log: &Path, shown: usize) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+    lines[lines.len().saturating_sub(shown)..].join("\n")
 }
 
 /// How one part of the service is.

@@ -57,7 +57,8 @@ pub fn supervise(arguments: &SuperviseArguments) -> Result<()> {
             {
                 bail!(
                     "starting it again would not help; its log ends:\n{}",
-                    progress::last_lines(&layout.scheduler_log())
+                    // The reason for its end stands in the very last.
+                    progress::last_lines(&layout.scheduler_log(), 3)
                 );
             }
             if started.elapsed() > STEADY_AFTER {
