@@ -177,12 +177,15 @@ impl fmt::Display for WaitingReason {
                 }
                 Ok(())
             }
-            WaitingReason::BackOff { failures, last, .. } => {
-                write!(
-                    f,
-                    "failed {failures} times in a row and waits before the next try: {last}"
-                )
+            WaitingReason::BackOff {
+                failures: 1, last, ..
+            } => {
+                write!(f, "failed once and waits before the next try: {last}")
             }
+            WaitingReason::BackOff { failures, last, .. } => write!(
+                f,
+                "failed {failures} times in a row and waits before the next try: {last}"
+            ),
             WaitingReason::Launching { phase } => write!(f, "launched: {phase}"),
             WaitingReason::NoQuorum { what } => write!(f, "no quorum: {what}"),
             WaitingReason::AgentUnreachable { hostname } => {
