@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use redb::{Builder, Database, ReadableDatabase};
+use redb::{Builder, Database, ReadableDatabase, WriteTransaction};
 
 use super::error::{Trouble, WhatToDo};
 use super::{
@@ -68,6 +68,23 @@ fn format_of(database: &Database, path: &Path) -> Result<u64, StoreError> {
         })
 }
 
+/// Commits, and commits once more with nothing new.
+///
+/// The file has room for two commits. After a crash redb goes back to the older
+/// one, without a word, if the newer one is damaged: it cannot tell damage from
+/// a commit that the crash cut short. The older record may not know of a launch
+/// that was issued. Like this both are the same record, and redb gives that one
+/// or none. (redb's two-phase commit waits for the disk as often, but leaves a
+/// bit in the header that brings back the older commit when it flips.)
+pub(super) fn commit(
+    database: &Database,
+    transaction: WriteTransaction,
+) -> Result<(), redb::Error> {
+    transaction.commit()?;
+    database.begin_write()?.commit()?;
+    Ok(())
+}
+
 /// Makes the file under another name and renames it when it is complete, so
 /// that under its own name there is only ever a whole store: an unreadable file
 /// is always damage and never a first start that was cut short.
@@ -100,7 +117,7 @@ fn create(path: &Path) -> Result<Database, StoreError> {
     for table in [RECORDS, TARGETS, PROPERTIES] {
         transaction.open_table(table).map_err(trouble.writing())?;
     }
-    transaction.commit().map_err(trouble.writing())?;
+    commit(&database, transaction).map_err(trouble.writing())?;
     fs::rename(&unfinished, path).map_err(system("create"))?;
     if let Some(directory) = path.parent() {
         File::open(directory)

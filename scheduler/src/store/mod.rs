@@ -208,7 +208,7 @@ impl Store {
                 .insert(RECORD_KEY, sealed::seal(&json).as_slice())
                 .map_err(trouble.writing())?;
         }
-        transaction.commit().map_err(trouble.writing())?;
+        file::commit(&self.database, transaction).map_err(trouble.writing())?;
         Ok(entry.version)
     }
 
@@ -330,7 +330,7 @@ impl Store {
             .map_err(trouble.writing())?
             .insert(key, sealed::seal(json).as_slice())
             .map_err(trouble.writing())?;
-        transaction.commit().map_err(trouble.writing())
+        file::commit(&self.database, transaction).map_err(trouble.writing())
     }
 
     fn names(

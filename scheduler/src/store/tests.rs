@@ -129,6 +129,16 @@ fn a_directory_that_cannot_be_used_is_named() {
     assert!(error.to_string().contains("file"), "{error}");
 }
 
+#[test]
+fn a_new_directory_is_nobody_elses_business() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory();
+    let state = directory.path().join("service/state");
+    Store::open(&state).unwrap();
+    let mode = fs::metadata(&state).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
 /// A first start that was cut short leaves nothing that a second one takes for
 /// a store.
 #[test]
@@ -339,4 +349,89 @@ fn format_1_stays_readable() {
     );
     assert_eq!(record.pods.len(), 3);
     assert_eq!(record.abandoned.len(), 1);
+}
+
+/// redb's unless told otherwise.
+const PAGE_BYTES: usize = 4096;
+
+/// The file that a killed scheduler leaves behind, with records of the versions
+/// 1 to 3 in it, of which the last is the truth.
+fn killed() -> (TempDir, PathBuf, Vec<u8>) {
+    let running = directory();
+    let store = Store::open(running.path()).unwrap();
+    for version in 0..3 {
+        let id = format!("framework-after-{version}");
+        store.save(&record(&id), version).unwrap();
+    }
+    // Read before the store is closed, which would mark it as closed properly.
+    let whole = fs::read(store.path()).unwrap();
+    let left_behind = directory();
+    let path = left_behind.path().join(STORE_FILE);
+    (left_behind, path, whole)
+}
+
+/// Opens a file as a scheduler does that is started again and again, and says
+/// whether it was refused. An older record is never given for the newest.
+#[track_caller]
+fn refused_for_good(directory: &TempDir, what: &str) -> bool {
+    let mut refused = false;
+    for start in ["first", "second"] {
+        match Store::open(directory.path()) {
+            Ok(store) => {
+                assert!(!refused, "{what}: refused, and then taken");
+                let stored = store.load().unwrap();
+                let version = stored.map(|stored| stored.version);
+                assert_eq!(version, Some(3), "{what}: at the {start} start");
+            }
+            Err(StoreError::Damaged { .. }) => refused = true,
+            Err(other) => panic!("{what}: {other}"),
+        }
+    }
+    refused
+}
+
+/// redb repairs a file that was not closed properly. Going back to the record
+/// before the newest is no repair: that one may not know of a launch.
+#[test]
+fn a_killed_schedulers_damaged_record_is_not_replaced_by_an_older_one() {
+    let (directory, path, whole) = killed();
+    let needle = b"framework-after-2";
+    let places: Vec<usize> = (0..whole.len() - needle.len())
+        .filter(|at| whole[*at..].starts_with(needle))
+        .collect();
+    assert!(!places.is_empty());
+    let mut changed = whole;
+    for at in places {
+        changed[at] ^= 1;
+    }
+    fs::write(&path, &changed).unwrap();
+    assert!(refused_for_good(&directory, "a bit in the newest record"));
+}
+
+#[test]
+fn flipped_bits_after_a_kill_never_bring_back_an_older_record() {
+    let (directory, path, whole) = killed();
+    // Which of its two commits redb goes on from is decided by the header's
+    // first bytes.
+    let header = (0..16).flat_map(|offset| (0..8).map(move |bit| (offset, bit)));
+    let used: Vec<usize> = whole
+        .chunks(PAGE_BYTES)
+        .enumerate()
+        .filter(|(_, page)| page.iter().any(|byte| *byte != 0))
+        .flat_map(|(page, _)| page * PAGE_BYTES..(page + 1) * PAGE_BYTES)
+        .collect();
+    // As above: so many and no more, with an odd step.
+    let sample = used
+        .iter()
+        .step_by((used.len() / 100) | 1)
+        .map(|offset| (*offset, offset % 8));
+    let mut refused = 0;
+    for (offset, bit) in header.chain(sample) {
+        let mut changed = whole.clone();
+        changed[offset] ^= 1 << bit;
+        fs::write(&path, &changed).unwrap();
+        let what = format!("bit {bit} at {offset}");
+        refused += u32::from(refused_for_good(&directory, &what));
+    }
+    assert!(refused > 0, "no flip was seen; the test does not test");
 }
