@@ -265,7 +265,13 @@ fn model(
                 },
             )
         }
-        _ => {
+        old => {
+            if old.is_none() {
+                warn!(
+                    target = record.target.0,
+                    "the stored target is missing; going on with the present options"
+                );
+            }
             store.put_target(&wanted_id, &wanted, &options_json)?;
             record.target = wanted_id.clone();
             (wanted_id, wanted)

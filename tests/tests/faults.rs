@@ -250,3 +250,59 @@ async fn an_agent_given_up_is_replaced_by_growth() {
     );
     assert_eq!(member_ids(&after)[1..], member_ids(&before)[1..]);
 }
+
+/// Where the data of the member on an agent lies.
+fn volume_on(service: &Service, agent: usize) -> std::path::PathBuf {
+    let roles = service
+        .root()
+        .join(format!("mesos-agent-{}/work/volumes/roles", agent + 1));
+    let only = |directory: &std::path::Path| {
+        let mut entries = std::fs::read_dir(directory).unwrap();
+        let entry = entries.next().expect("one entry").unwrap();
+        assert!(
+            entries.next().is_none(),
+            "{} holds more than one",
+            directory.display()
+        );
+        entry.path()
+    };
+    only(&only(&roles))
+}
+
+/// etcd would accept the empty directory under the old id and forget what it
+/// had acknowledged. The executor refuses, and the member joins anew.
+#[tokio::test]
+async fn an_emptied_volume_is_a_lost_member() {
+    let (mut service, before) = deployed().await;
+    service.kill_scheduler().unwrap();
+    let etcd = service.process_on("etcd", 1).unwrap();
+    let executor = service.process_on("etcd-executor", 1).unwrap();
+    service.signal(executor, Signal::KILL).unwrap();
+    wait_until_gone(etcd).await;
+    let volume = volume_on(&service, 1);
+    for entry in std::fs::read_dir(&volume).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+        } else {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let address = service.cluster.lease().address(3, 0).ip().to_string();
+    let lost = etcd_tests::service::pod_on(&before, &address)
+        .unwrap()
+        .clone();
+    service.start_scheduler(None).unwrap();
+    let after = service
+        .wait_for("the emptied member has joined anew", |status| {
+            etcd_tests::service::is_healthy(status)
+                && status
+                    .pods
+                    .iter()
+                    .any(|pod| pod.name == lost.name && pod.member_id != lost.member_id)
+        })
+        .await
+        .unwrap();
+    assert_data_is_there(&mut service).await;
+    assert_eq!(after.cluster.cluster_id, before.cluster.cluster_id);
+}

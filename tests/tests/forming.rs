@@ -156,3 +156,37 @@ async fn an_agent_given_up_during_the_birth() {
         .unwrap();
     assert_eq!(service.processes("etcd").unwrap().len(), 3);
 }
+
+/// O2 of the original package: a member that starts after the others have
+/// formed a quorum removed itself for ever.
+#[tokio::test]
+async fn a_member_that_starts_twenty_seconds_late() {
+    let late_by = Duration::from_secs(20);
+    let mut service = Service::start().await.unwrap();
+    let started = Instant::now();
+    let late = loop {
+        if let Some((pid, _)) = service.processes("etcd-executor").unwrap().first() {
+            service.signal(*pid, Signal::STOP).unwrap();
+            break *pid;
+        }
+        assert!(started.elapsed() < LIMIT, "no executor was started");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let stopped = Instant::now();
+    let formed = service
+        .wait_for(
+            "the others have formed a cluster without the late one",
+            |status| {
+                status.cluster.state == ClusterState::Formed
+                    && stopped.elapsed() >= late_by
+            },
+        )
+        .await
+        .unwrap();
+    let missing = formed.pods.iter().filter(|pod| !pod.healthy).count();
+    assert!(missing <= 1, "{missing} members are missing");
+    service.signal(late, Signal::CONT).unwrap();
+    let status = service.wait_until_healthy().await.unwrap();
+    assert_eq!(status.cluster.cluster_id, formed.cluster.cluster_id);
+    etcd::put(&status, "late", "and there").await.unwrap();
+}
