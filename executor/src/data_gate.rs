@@ -6,8 +6,11 @@
 //! in etcd notices. This does.
 
 use etcd_admin::data_dir::DataDir;
-use etcd_admin::wal::WalIdentity;
-use etcd_launch::{DataHistory, Guard, Identity, Refusal, SupersededIdentity};
+use etcd_admin::wal::{WalDamage, WalIdentity};
+use etcd_launch::{
+    ClusterId, DATA_DIRECTORY, DataHistory, Guard, Identity, MemberId, Refusal,
+    SupersededIdentity,
+};
 
 /// What is to be done before etcd may start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,29 +34,86 @@ pub fn decide(
     guard: Option<&Guard>,
     found: &DataDir,
 ) -> Gate {
-    if let DataDir::Damaged(damage) = found {
-        // A damaged log is not an empty one: the data may be saved by hand.
-        return Gate::Refuse(Refusal::VolumeUnusable {
-            why: format!("{}: {}", damage.file.display(), damage.problem),
-        });
-    }
-    let log = match found {
-        DataDir::Wal { identity, .. } => Some(*identity),
-        _ => None,
-    };
-    match (guard, log) {
-        (Some(guard), _) if guard.identity != *identity => foreign_guard(history, guard),
-        (_, Some(log)) if !is_same(log, identity) => foreign_log(history, log),
-        (_, Some(_)) => Gate::Resume,
-        (Some(guard), None) if guard.wal_seen => {
-            missing("etcd's log was here and is gone")
+    match guard {
+        None => without_guard(identity, history, found),
+        Some(guard) if guard.identity == *identity => {
+            behind_own_guard(identity, guard, found)
         }
-        // The guard is here, so the volume is; etcd never got as far as a log.
-        (Some(_), None) => Gate::StartFresh,
-        (None, None) if history.was_started => {
+        Some(guard) => behind_other_guard(identity, history, guard, found),
+    }
+}
+
+/// The guard is on the disk before etcd first starts, so a crash of ours never
+/// leaves files of etcd's without one: whatever lies here came in another way,
+/// and only a log can prove whose it is.
+fn without_guard(identity: &Identity, history: &DataHistory, found: &DataDir) -> Gate {
+    match found {
+        DataDir::Wal { identity: log, .. } if owner_of_log(*log) == owner(identity) => {
+            Gate::Resume
+        }
+        DataDir::Wal { identity: log, .. } => {
+            set_aside_or_refuse(identity, history, owner_of_log(*log))
+        }
+        DataDir::Damaged(damage) => damaged(damage),
+        DataDir::Absent | DataDir::Empty | DataDir::NoWal { .. }
+            if history.was_started =>
+        {
             missing("etcd was started here before, and the volume is empty")
         }
-        (None, None) => Gate::StartFresh,
+        DataDir::NoWal { .. } => foreign("files of etcd's without a log and a guard"),
+        // A member in the sandbox itself would be gone with the sandbox.
+        DataDir::Absent => Gate::Refuse(Refusal::VolumeUnusable {
+            why: format!("there is no directory {DATA_DIRECTORY}: it is not mounted"),
+        }),
+        DataDir::Empty => Gate::StartFresh,
+    }
+}
+
+fn behind_own_guard(identity: &Identity, guard: &Guard, found: &DataDir) -> Gate {
+    match found {
+        DataDir::Wal { identity: log, .. } if owner_of_log(*log) == owner(identity) => {
+            Gate::Resume
+        }
+        // Even a superseded one stays: it has taken the place of our own log,
+        // and setting it aside would make that loss look like a new volume.
+        DataDir::Wal { identity: log, .. } => {
+            let log = owner_of_log(*log);
+            foreign(&format!("{}, though the guard is ours", data_of(log)))
+        }
+        DataDir::Damaged(damage) => damaged(damage),
+        _ if guard.wal_seen => missing("etcd's log was here and is gone"),
+        // The guard is here, so the volume is; etcd never got as far as a log.
+        _ => Gate::StartFresh,
+    }
+}
+
+fn behind_other_guard(
+    identity: &Identity,
+    history: &DataHistory,
+    guard: &Guard,
+    found: &DataDir,
+) -> Gate {
+    let guarded = owner(&guard.identity);
+    if let DataDir::Wal { identity: log, .. } = found {
+        let log = owner_of_log(*log);
+        let may_be_moved = log != owner(identity) && history.superseded.contains(&log);
+        if log != guarded && !may_be_moved {
+            return foreign(&format!("{} behind a guard of another", data_of(log)));
+        }
+    }
+    set_aside_or_refuse(identity, history, guarded)
+}
+
+fn set_aside_or_refuse(
+    identity: &Identity,
+    history: &DataHistory,
+    found: SupersededIdentity,
+) -> Gate {
+    // Our own ids with another token are nobody's whom we know.
+    if history.superseded.contains(&found) && found != owner(identity) {
+        Gate::SetAside(found)
+    } else {
+        foreign(&data_of(found))
     }
 }
 
@@ -63,47 +123,51 @@ fn missing(what: &str) -> Gate {
     })
 }
 
-fn foreign_guard(history: &DataHistory, guard: &Guard) -> Gate {
-    let owner = SupersededIdentity {
-        cluster_id: guard.identity.cluster_id,
-        member_id: guard.identity.member_id,
-    };
-    set_aside_or_refuse(history, owner)
+fn foreign(found: &str) -> Gate {
+    Gate::Refuse(Refusal::ForeignData {
+        found: found.to_owned(),
+    })
 }
 
-fn foreign_log(history: &DataHistory, log: WalIdentity) -> Gate {
-    let owner = SupersededIdentity {
-        cluster_id: etcd_launch::ClusterId(log.cluster_id),
-        member_id: etcd_launch::MemberId(log.member_id),
-    };
-    set_aside_or_refuse(history, owner)
+/// A damaged log is not an empty one: the data may be saved by hand.
+fn damaged(damage: &WalDamage) -> Gate {
+    Gate::Refuse(Refusal::VolumeUnusable {
+        why: format!("{}: {}", damage.file.display(), damage.problem),
+    })
 }
 
-fn set_aside_or_refuse(history: &DataHistory, owner: SupersededIdentity) -> Gate {
-    if history.superseded.contains(&owner) {
-        Gate::SetAside(owner)
-    } else {
-        Gate::Refuse(Refusal::ForeignData {
-            found: format!(
-                "data of member {} of cluster {}",
-                owner.member_id, owner.cluster_id
-            ),
-        })
+fn data_of(found: SupersededIdentity) -> String {
+    format!(
+        "data of member {} of cluster {}",
+        found.member_id, found.cluster_id
+    )
+}
+
+fn owner(identity: &Identity) -> SupersededIdentity {
+    SupersededIdentity {
+        cluster_id: identity.cluster_id,
+        member_id: identity.member_id,
     }
 }
 
-fn is_same(log: WalIdentity, identity: &Identity) -> bool {
-    log.cluster_id == identity.cluster_id.0 && log.member_id == identity.member_id.0
+fn owner_of_log(log: WalIdentity) -> SupersededIdentity {
+    SupersededIdentity {
+        cluster_id: ClusterId(log.cluster_id),
+        member_id: MemberId(log.member_id),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use etcd_launch::{ClusterId, ClusterToken, FORMAT, MemberId};
+    use std::path::PathBuf;
+
+    use etcd_launch::{ClusterToken, FORMAT};
 
     use super::*;
 
     const OURS: (u64, u64) = (0xc, 0x1);
     const OLD: (u64, u64) = (0xb, 0x1);
+    const OLDER: (u64, u64) = (0xa, 0x1);
     const OTHER: (u64, u64) = (0xc, 0x9);
 
     fn identity((cluster, member): (u64, u64)) -> Identity {
@@ -133,23 +197,33 @@ mod tests {
         }
     }
 
+    fn torn() -> DataDir {
+        DataDir::Damaged(WalDamage {
+            file: PathBuf::from("0.wal"),
+            problem: "torn".into(),
+        })
+    }
+
+    /// As a first start leaves it that was cut short: etcd makes its database
+    /// before its log.
+    const CUT_SHORT: DataDir = DataDir::NoWal { has_database: true };
+
     #[track_caller]
     fn check(was_started: bool, guard: Option<Guard>, found: DataDir, expected: &str) {
-        let old = identity(OLD);
         let history = DataHistory {
             was_started,
-            superseded: vec![SupersededIdentity {
-                cluster_id: old.cluster_id,
-                member_id: old.member_id,
-            }],
+            // Ours among them would be a mistake of the scheduler's, and must
+            // not move what is in use.
+            superseded: [OLD, OLDER, OURS].map(|ids| owner(&identity(ids))).to_vec(),
         };
         let gate = decide(&identity(OURS), &history, guard.as_ref(), &found);
         let text = match gate {
             Gate::StartFresh => "fresh".to_owned(),
             Gate::Resume => "resume".to_owned(),
-            Gate::SetAside(_) => "set aside".to_owned(),
+            Gate::SetAside(owner) => format!("set {:x} aside", owner.cluster_id.0),
             Gate::Refuse(Refusal::DataMissing { .. }) => "data missing".to_owned(),
             Gate::Refuse(Refusal::ForeignData { .. }) => "foreign data".to_owned(),
+            Gate::Refuse(Refusal::VolumeUnusable { .. }) => "unusable".to_owned(),
             Gate::Refuse(other) => other.to_string(),
         };
         assert_eq!(
@@ -160,48 +234,64 @@ mod tests {
 
     #[test]
     fn no_guard() {
-        for empty in [DataDir::Absent, DataDir::Empty] {
-            check(false, None, empty.clone(), "fresh");
-            check(true, None, empty, "data missing");
+        for (found, new_member, started_member) in [
+            (DataDir::Absent, "unusable", "data missing"),
+            (DataDir::Empty, "fresh", "data missing"),
+            (CUT_SHORT, "foreign data", "data missing"),
+            (log(OURS), "resume", "resume"),
+            (log(OLD), "set b aside", "set b aside"),
+            (log(OTHER), "foreign data", "foreign data"),
+            (torn(), "unusable", "unusable"),
+        ] {
+            check(false, None, found.clone(), new_member);
+            check(true, None, found, started_member);
         }
-        check(false, None, log(OURS), "resume");
-        check(true, None, log(OURS), "resume");
-        check(false, None, log(OLD), "set aside");
-        check(false, None, log(OTHER), "foreign data");
     }
 
+    /// What the scheduler knows makes no difference here: the guard proves
+    /// that the volume is the one that etcd was started on.
     #[test]
     fn our_guard() {
-        check(false, guard(OURS, false), DataDir::Empty, "fresh");
-        // etcd was reported started and then wrote nothing: the guard proves
-        // that the volume is the one it was started on.
-        check(true, guard(OURS, false), DataDir::Empty, "fresh");
-        check(
-            true,
-            guard(OURS, false),
-            DataDir::NoWal {
-                has_database: false,
-            },
-            "fresh",
-        );
-        check(false, guard(OURS, true), DataDir::Empty, "data missing");
-        check(
-            true,
-            guard(OURS, true),
-            DataDir::NoWal { has_database: true },
-            "data missing",
-        );
-        check(true, guard(OURS, true), log(OURS), "resume");
-        check(false, guard(OURS, false), log(OURS), "resume");
-        check(true, guard(OURS, true), log(OTHER), "foreign data");
-        check(true, guard(OURS, true), log(OLD), "set aside");
+        for was_started in [false, true] {
+            for (found, log_not_seen, log_seen) in [
+                (DataDir::Empty, "fresh", "data missing"),
+                (CUT_SHORT, "fresh", "data missing"),
+                (log(OURS), "resume", "resume"),
+                (log(OLD), "foreign data", "foreign data"),
+                (log(OTHER), "foreign data", "foreign data"),
+                (torn(), "unusable", "unusable"),
+            ] {
+                check(was_started, guard(OURS, false), found.clone(), log_not_seen);
+                check(was_started, guard(OURS, true), found, log_seen);
+            }
+        }
     }
 
     #[test]
     fn guard_of_another() {
-        check(false, guard(OLD, true), log(OLD), "set aside");
-        check(false, guard(OLD, false), DataDir::Empty, "set aside");
-        check(false, guard(OTHER, true), log(OTHER), "foreign data");
-        check(true, guard(OTHER, false), DataDir::Empty, "foreign data");
+        for was_started in [false, true] {
+            for (found, superseded, other) in [
+                (DataDir::Empty, "set b aside", "foreign data"),
+                (CUT_SHORT, "set b aside", "foreign data"),
+                (log(OLD), "set b aside", "foreign data"),
+                (log(OLDER), "set b aside", "foreign data"),
+                // What cannot be read is kept all the same.
+                (torn(), "set b aside", "foreign data"),
+                (log(OTHER), "foreign data", "foreign data"),
+                (log(OURS), "foreign data", "foreign data"),
+            ] {
+                check(was_started, guard(OLD, true), found.clone(), superseded);
+                check(was_started, guard(OTHER, true), found, other);
+            }
+        }
+    }
+
+    #[test]
+    fn our_ids_under_another_token() {
+        let mut guard = guard(OURS, true);
+        if let Some(guard) = &mut guard {
+            guard.identity.token = ClusterToken("another".into());
+        }
+        check(true, guard, log(OURS), "foreign data");
     }
 }

@@ -4,6 +4,9 @@
 use etcd_admin::version::EtcdVersion;
 use etcd_launch::{ClusterStart, LaunchSpec, Scheme};
 
+/// In the certificate directory: whose signatures members and clients trust.
+pub const CA_FILE: &str = "ca.crt";
+
 /// The arguments for one start. `data_dir` is etcd's data directory.
 pub fn etcd_arguments(
     spec: &LaunchSpec,
@@ -48,10 +51,10 @@ pub fn etcd_arguments(
         for (flag, file) in [
             ("cert-file", "server.crt"),
             ("key-file", "server.key"),
-            ("trusted-ca-file", "ca.crt"),
+            ("trusted-ca-file", CA_FILE),
             ("peer-cert-file", "peer.crt"),
             ("peer-key-file", "peer.key"),
-            ("peer-trusted-ca-file", "ca.crt"),
+            ("peer-trusted-ca-file", CA_FILE),
         ] {
             arguments.push(format!("--{flag}={directory}/{file}"));
         }

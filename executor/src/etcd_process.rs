@@ -1,29 +1,28 @@
 //! One life of the etcd process, from start to end.
 
-use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-/// Lines of etcd's log that go into the report of a crash. A panic in etcd has
-/// its reason in the first of the last few lines.
-const LAST_LINES: usize = 12;
+use crate::log_tail::LogTail;
 
-/// Longest part of a line that goes into a report: a dozen lines then stay far
-/// below what agents and masters like to carry around.
-const LINE_LIMIT: usize = 400;
+/// This very program, even after its file was moved or deleted.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// What is copied of etcd's log at a time; a pipe gives no more than 64 KiB.
+const LOG_PIECE: usize = 16 * 1024;
 
 /// A running etcd.
 #[derive(Debug)]
 pub struct EtcdProcess {
     child: Child,
-    log: JoinHandle<VecDeque<String>>,
+    log: JoinHandle<LogTail>,
 }
 
 /// How an etcd ended.
@@ -46,7 +45,8 @@ impl EtcdProcess {
         sandbox: &Path,
     ) -> io::Result<Self> {
         tracing::info!(command = %arguments.join(" "), "starting etcd");
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(THIS_PROGRAM)
+            .arg0("etcd-executor")
             .arg("run-etcd")
             .arg("--parent-pid")
             .arg(std::process::id().to_string())
@@ -78,7 +78,7 @@ impl EtcdProcess {
         // The log ends with the process, unless a grandchild holds it open.
         let lines = tokio::time::timeout(Duration::from_secs(1), &mut self.log).await;
         let last_log_lines = match lines {
-            Ok(Ok(lines)) => lines.into(),
+            Ok(Ok(tail)) => tail.into_lines(),
             _ => Vec::new(),
         };
         EtcdEnd {
@@ -87,19 +87,14 @@ impl EtcdProcess {
         }
     }
 
-    /// SIGTERM, upon which etcd hands over leadership and ends; SIGKILL if it
-    /// takes longer than `grace`.
-    pub async fn stop(&mut self, grace: Duration) -> EtcdEnd {
+    /// SIGTERM, upon which etcd hands over leadership and ends.
+    pub fn terminate(&self) {
         self.signal(Signal::TERM);
-        if let Ok(end) = tokio::time::timeout(grace, self.ended()).await {
-            return end;
-        }
-        tracing::warn!(
-            ?grace,
-            "etcd does not stop within its grace period; killing it"
-        );
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
         self.signal(Signal::KILL);
-        self.ended().await
     }
 
     fn signal(&self, signal: Signal) {
@@ -126,17 +121,20 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Copies etcd's log to ours and keeps its last lines.
-async fn pass_on(stderr: impl AsyncRead + Unpin) -> VecDeque<String> {
-    let mut last = VecDeque::with_capacity(LAST_LINES);
-    let mut lines = BufReader::new(stderr).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
-        let line = String::from_utf8_lossy(&line);
-        eprintln!("{line}");
-        if last.len() == LAST_LINES {
-            last.pop_front();
+/// Copies etcd's log to our standard error and remembers its end.
+///
+/// Goes on whatever happens to our standard error (a full disk, a logger that
+/// has died): without a reader etcd would die of its own log.
+async fn pass_on(mut log: impl AsyncRead + Unpin) -> LogTail {
+    let mut tail = LogTail::default();
+    let mut piece = vec![0; LOG_PIECE];
+    loop {
+        match log.read(&mut piece).await {
+            Ok(0) | Err(_) => return tail,
+            Ok(length) => {
+                let _ = io::stderr().write_all(&piece[..length]);
+                tail.feed(&piece[..length]);
+            }
         }
-        last.push_back(line.chars().take(LINE_LIMIT).collect());
     }
-    last
 }

@@ -8,16 +8,21 @@
 //! | how is etcd called? | `etcd_arguments.rs` |
 //! | how does etcd die with us? | `run_etcd.rs` |
 //! | one life of the etcd process | `etcd_process.rs` |
+//! | what does a crash report show of its log? | `log_tail.rs` |
 //! | the member's whole life | `member.rs` |
+//! | what does the scheduler want? | `spec_reading.rs` |
 //! | who is told about it? | `reporter.rs` |
+//! | how does it all hang on a Mesos agent? | `mesos_task.rs` |
 
 pub mod backoff;
 pub mod data_gate;
 pub mod etcd_arguments;
 pub mod etcd_process;
+pub mod log_tail;
 pub mod member;
 pub mod mesos_task;
 pub mod program_check;
 pub mod reporter;
 pub mod run_etcd;
+pub mod spec_reading;
 pub mod volume;

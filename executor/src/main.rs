@@ -1,6 +1,7 @@
 //! `etcd-executor`: started by a Mesos agent, runs one etcd member.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use etcd_executor::member::{self, StopAsked};
-use etcd_executor::reporter::LineReporter;
+use etcd_executor::reporter::{LineReporter, Reporter};
+use etcd_executor::spec_reading::read_spec;
 use etcd_executor::{mesos_task, run_etcd};
-use etcd_launch::LaunchSpec;
+use etcd_launch::Phase;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -36,7 +38,7 @@ enum Mode {
         command: Vec<OsString>,
     },
     /// Runs a member in the present directory, without Mesos: reports go to
-    /// standard output, SIGTERM stops it.
+    /// standard output, SIGTERM stops it, and a second one stops it at once.
     #[command(hide = true)]
     RunMember {
         /// The launch spec, as JSON.
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
             let Some((program, arguments)) = command.split_first() else {
                 return ExitCode::from(64);
             };
-            eprintln!("{}", run_etcd::become_etcd(parent_pid, program, arguments));
+            complain(&run_etcd::become_etcd(parent_pid, program, arguments));
             return ExitCode::from(71);
         }
         Some(Mode::RunMember { spec }) => on_main_thread(run_member(spec)),
@@ -64,10 +66,15 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("etcd-executor: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// `eprintln!` would panic where standard error cannot be written.
+fn complain(message: &str) {
+    let _ = writeln!(std::io::stderr(), "etcd-executor: {message}");
 }
 
 /// Everything runs on the main thread: etcd gets SIGKILL when the thread that
@@ -78,6 +85,8 @@ fn on_main_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Res
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // A full disk under the log must end neither us nor, with us, etcd.
+        .log_internal_errors(false)
         .init();
     // One TLS provider for the whole process; a second call would only say so.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -89,16 +98,24 @@ fn on_main_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Res
 
 async fn run_member(spec: PathBuf) -> anyhow::Result<()> {
     let text = std::fs::read(&spec).with_context(|| spec.display().to_string())?;
-    let spec: LaunchSpec = serde_json::from_slice(&text)?;
+    let spec = match read_spec(&text, "") {
+        Ok(spec) => spec,
+        Err(unreadable) => {
+            let (pod, generation) = (unreadable.pod, unreadable.generation);
+            LineReporter { pod, generation }.report(Phase::Refused(unreadable.refusal));
+            return Ok(());
+        }
+    };
     let sandbox = std::env::current_dir()?;
     let (stop_sender, stop) = watch::channel(None);
     let mut terminate = signal(SignalKind::terminate())?;
     let grace = Duration::from_millis(spec.stop_grace_ms);
     tokio::spawn(async move {
-        terminate.recv().await;
-        stop_sender.send_replace(Some(StopAsked { grace }));
-        // Kept until the end, or the member would think that nobody asks.
-        stop_sender.closed().await;
+        let mut grace = grace;
+        while terminate.recv().await.is_some() {
+            stop_sender.send_replace(Some(StopAsked { grace }));
+            grace = Duration::ZERO;
+        }
     });
     let reporter = LineReporter {
         pod: spec.pod,

@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_admin::data_dir::{self, DataDir};
-use etcd_admin::member::{CallLimits, MemberClient, MemberStatus};
+use etcd_admin::member::{CallLimits, MemberClient, MemberStatus, TlsFiles};
 use etcd_admin::version::EtcdVersion;
 use etcd_launch::{
     ClusterId, DATA_DIRECTORY, FORMAT, Guard, LaunchSpec, MemberId, Phase, Refusal,
+    Scheme,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backoff;
 use crate::data_gate::{self, Gate};
-use crate::etcd_arguments::etcd_arguments;
+use crate::etcd_arguments::{CA_FILE, etcd_arguments};
 use crate::etcd_process::{EtcdEnd, EtcdProcess};
 use crate::program_check;
 use crate::reporter::Reporter;
@@ -22,6 +23,13 @@ use crate::volume;
 
 /// Between two looks at a starting etcd: for its log, and for an answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The same when it has been starting for longer than [`USUAL_START`]: it waits
+/// for its peers then, which may take days.
+const LOOK_AGAIN_LATER: Duration = Duration::from_secs(1);
+
+/// etcd answers within a second where its peers are up.
+const USUAL_START: Duration = Duration::from_secs(10);
 
 /// Each question to a starting etcd.
 const LIMITS: CallLimits = CallLimits {
@@ -89,13 +97,6 @@ enum LifeEnd {
 impl<R: Reporter> Member<'_, R> {
     /// Lives until a stop was asked for; `Err` if etcd must not run.
     async fn live(&mut self) -> Result<String, Refusal> {
-        if self.spec.format > FORMAT {
-            let why = format!(
-                "it has format {}, and this executor knows up to {FORMAT}",
-                self.spec.format
-            );
-            return Err(Refusal::SpecUnreadable { why });
-        }
         if self.spec.paused {
             self.reporter.report(Phase::Paused);
             self.stop_asked().await;
@@ -208,17 +209,21 @@ impl<R: Reporter> Member<'_, R> {
                 }
             })?;
         let first_answer = tokio::select! {
-            answer = self.first_answer() => answer?,
+            answer = self.first_answer() => answer,
             end = etcd.ended() => {
                 return Ok(LifeEnd::Crashed { end, served: Duration::ZERO });
             }
             asked = self.stop_asked() => return Ok(self.stop(&mut etcd, asked).await),
         };
-        if let Err(refusal) = self.check_identity(&first_answer) {
-            etcd.stop(Duration::from_millis(self.spec.stop_grace_ms))
-                .await;
-            return Err(refusal);
-        }
+        let checked = first_answer.and_then(|answer| self.check_identity(answer));
+        let first_answer = match checked {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                tracing::error!(%refusal, "etcd must not go on; stopping it");
+                self.end_etcd(&mut etcd, self.default_grace()).await;
+                return Err(refusal);
+            }
+        };
         if let Err(error) = volume::mark_initialized(&self.data) {
             tracing::warn!(%error, "the data directory could not be marked as initialized");
         }
@@ -237,8 +242,39 @@ impl<R: Reporter> Member<'_, R> {
     async fn stop(&self, etcd: &mut EtcdProcess, asked: StopAsked) -> LifeEnd {
         self.reporter.report(Phase::Stopping);
         LifeEnd::Stopped {
-            end: etcd.stop(asked.grace).await,
+            end: self.end_etcd(etcd, asked.grace).await,
         }
+    }
+
+    /// SIGTERM, and SIGKILL after the grace period; a later wish can shorten
+    /// it, as when the agent shuts down an executor whose task is being killed.
+    async fn end_etcd(&self, etcd: &mut EtcdProcess, grace: Duration) -> EtcdEnd {
+        let mut wishes = self.stop.clone();
+        let mut deadline = Instant::now() + grace;
+        etcd.terminate();
+        loop {
+            let shortened = async {
+                // Nobody who could wish is left: the deadline stays.
+                if wishes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                *wishes.borrow_and_update()
+            };
+            tokio::select! {
+                end = etcd.ended() => return end,
+                () = tokio::time::sleep_until(deadline) => break,
+                asked = shortened => if let Some(asked) = asked {
+                    deadline = deadline.min(Instant::now() + asked.grace);
+                },
+            }
+        }
+        tracing::warn!("etcd does not stop within its grace period; killing it");
+        etcd.kill();
+        etcd.ended().await
+    }
+
+    fn default_grace(&self) -> Duration {
+        Duration::from_millis(self.spec.stop_grace_ms)
     }
 
     /// Waits until etcd answers clients, which it does once it has been part of
@@ -250,6 +286,8 @@ impl<R: Reporter> Member<'_, R> {
             self.spec.advertise_host,
             self.spec.client_port
         );
+        let tls = self.tls_files();
+        let started = Instant::now();
         let mut wal_seen = false;
         loop {
             if !wal_seen
@@ -259,21 +297,36 @@ impl<R: Reporter> Member<'_, R> {
                 wal_seen = true;
             }
             if wal_seen
-                && let Ok(client) = MemberClient::connect_with(&url, None, LIMITS).await
+                && let Ok(client) =
+                    MemberClient::connect_with(&url, tls.as_ref(), LIMITS).await
                 && let Ok(status) = client.status().await
             {
                 return Ok(status);
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(if started.elapsed() < USUAL_START {
+                LOOK_AGAIN
+            } else {
+                LOOK_AGAIN_LATER
+            })
+            .await;
         }
     }
 
-    fn check_identity(&self, answer: &MemberStatus) -> Result<(), Refusal> {
+    /// What proves to us that it is our etcd that answers.
+    fn tls_files(&self) -> Option<TlsFiles> {
+        let directory = self.spec.certificate_directory.as_ref()?;
+        (self.spec.scheme == Scheme::Https).then(|| TlsFiles {
+            ca: self.sandbox.join(directory).join(CA_FILE),
+            identity: None,
+        })
+    }
+
+    fn check_identity(&self, answer: MemberStatus) -> Result<MemberStatus, Refusal> {
         let identity = &self.spec.identity;
         if answer.cluster_id == identity.cluster_id.0
             && answer.member_id == identity.member_id.0
         {
-            return Ok(());
+            return Ok(answer);
         }
         Err(Refusal::ForeignData {
             found: format!(
@@ -298,7 +351,7 @@ impl<R: Reporter> Member<'_, R> {
             Ok(Some(asked)) => asked,
             // Whoever could ask is gone, and with it the reason to run on.
             _ => StopAsked {
-                grace: Duration::from_millis(self.spec.stop_grace_ms),
+                grace: self.default_grace(),
             },
         }
     }

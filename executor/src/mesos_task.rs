@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use etcd_launch::{FORMAT, LaunchSpec, Phase, PodGeneration, PodIndex, Refusal};
+use etcd_launch::Phase;
 use mesos_v1::{ExecutorEnvironment, ExecutorEvent, ExecutorHandle, ExecutorSession, v1};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::member::{self, StopAsked};
 use crate::reporter::{MesosReporter, Reporter};
+use crate::spec_reading::read_spec;
 
 /// How long the last report may take to reach the agent. If the agent is away
 /// for longer, Mesos says itself that the task is over.
@@ -42,14 +43,16 @@ pub async fn run() -> anyhow::Result<()> {
         return Ok(());
     };
     let (stop_sender, stop) = watch::channel(None);
-    let spec = read_spec(&task);
+    let spec = read_spec(task.data.as_deref().unwrap_or_default(), &task.name);
+    let (pod, generation) = match &spec {
+        Ok(spec) => (spec.pod, spec.generation),
+        Err(unreadable) => (unreadable.pod, unreadable.generation),
+    };
     let reporter = MesosReporter {
         handle: handle.clone(),
         task_id: task.task_id.clone(),
-        pod: spec.as_ref().map_or(PodIndex(0), |spec| spec.pod),
-        generation: spec
-            .as_ref()
-            .map_or(PodGeneration(0), |spec| spec.generation),
+        pod,
+        generation,
     };
     let listener = Listener {
         handle,
@@ -63,7 +66,7 @@ pub async fn run() -> anyhow::Result<()> {
     let life = async {
         match spec {
             Ok(spec) => member::run(&spec, &sandbox, &reporter, stop).await,
-            Err(why) => reporter.report(Phase::Refused(Refusal::SpecUnreadable { why })),
+            Err(unreadable) => reporter.report(Phase::Refused(unreadable.refusal)),
         }
         if tokio::time::timeout(LAST_REPORT_WITHIN, reporter.settled())
             .await
@@ -90,19 +93,6 @@ async fn first_task(events: &mut mpsc::Receiver<ExecutorEvent>) -> Option<v1::Ta
     None
 }
 
-fn read_spec(task: &v1::TaskInfo) -> Result<LaunchSpec, String> {
-    let data = task.data.as_ref().ok_or("the task carries none")?;
-    let spec: LaunchSpec =
-        serde_json::from_slice(data).map_err(|error| error.to_string())?;
-    if spec.format > FORMAT {
-        return Err(format!(
-            "format {} is newer than this executor",
-            spec.format
-        ));
-    }
-    Ok(spec)
-}
-
 /// Turns what the agent (or a signal) says into a wish to stop.
 struct Listener {
     handle: ExecutorHandle,
@@ -115,6 +105,7 @@ impl Listener {
     /// Listens for ever; the member's end ends it.
     async fn listen(&self, mut events: mpsc::Receiver<ExecutorEvent>, grace: Duration) {
         let mut terminate = signal(SignalKind::terminate()).ok();
+        let mut session_is_over = false;
         loop {
             let signalled = async {
                 match &mut terminate {
@@ -127,11 +118,11 @@ impl Listener {
                     info!("SIGTERM");
                     self.ask(grace);
                 }
-                event = events.recv() => match event {
+                event = events.recv(), if !session_is_over => match event {
                     Some(event) => self.take(event, grace),
                     None => {
                         error!("the session with the agent is over; etcd goes on");
-                        std::future::pending::<()>().await;
+                        session_is_over = true;
                     }
                 },
             }

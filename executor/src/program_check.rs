@@ -41,10 +41,17 @@ pub async fn check_programs(
         why,
     };
     match tokio::time::timeout(VERSION_LIMIT, output).await {
-        Ok(Ok(output)) => {
+        Ok(Ok(output)) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);
             // A version that we do not understand gets no special flags.
             Ok(EtcdVersion::from_program_output(&text).ok())
+        }
+        // A program that lacks a library, say, tells so here.
+        Ok(Ok(output)) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let line = text.lines().next().unwrap_or_default();
+            let status = output.status;
+            Err(refusal(format!("asked for its version: {status}, {line}")))
         }
         Ok(Err(error)) => Err(refusal(error.to_string())),
         Err(_) => Err(refusal("it does not tell its version".to_owned())),
@@ -108,18 +115,23 @@ fn checksum(file: &mut File) -> io::Result<String> {
 pub async fn wait_for_ports(spec: &LaunchSpec) -> Result<(), Refusal> {
     let started = tokio::time::Instant::now();
     for port in [spec.client_port, spec.peer_port] {
-        loop {
-            match TcpListener::bind((spec.advertise_host.as_str(), port)) {
-                Ok(_free) => break,
-                Err(_) if started.elapsed() < PORTS_FREE_WITHIN => {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-                Err(_) => {
-                    let address = format!("{}:{port}", spec.advertise_host);
-                    return Err(Refusal::PortTaken { address });
-                }
+        while let Err(error) = TcpListener::bind((spec.advertise_host.as_str(), port)) {
+            if started.elapsed() >= PORTS_FREE_WITHIN {
+                let address = format!("{}:{port}", spec.advertise_host);
+                return Err(refusal_of_bind(address, &error));
             }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
     Ok(())
+}
+
+fn refusal_of_bind(address: String, error: &io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Refusal::PortTaken { address },
+        _ => Refusal::AddressUnusable {
+            address,
+            why: error.to_string(),
+        },
+    }
 }

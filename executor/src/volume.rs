@@ -30,9 +30,9 @@ pub fn read_guard(data: &Path) -> io::Result<Option<Guard>> {
     Ok(Some(guard))
 }
 
-/// Writes the guard so that it is on the disk, whole, when this returns.
+/// Writes the guard so that it is on the disk, whole, when this returns. Does
+/// not make the directory: it is a volume, and comes from the agent.
 pub fn write_guard(data: &Path, guard: &Guard) -> io::Result<()> {
-    fs::create_dir_all(data)?;
     let text = serde_json::to_vec_pretty(guard)?;
     let new = data.join(format!("{GUARD_FILE}.new"));
     let mut file = File::create(&new)?;
@@ -54,15 +54,24 @@ pub fn set_aside(data: &Path, owner: &SupersededIdentity) -> io::Result<PathBuf>
             Err(error) => return Err(error),
         }
     };
-    // The guard goes last: a crash in between finds it and does this again.
-    for name in [INITIALIZED_MARKER, MEMBER_DIRECTORY, GUARD_FILE] {
-        match fs::rename(data.join(name), aside.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    for name in [INITIALIZED_MARKER, MEMBER_DIRECTORY] {
+        rename_if_there(&data.join(name), &aside.join(name))?;
     }
+    sync_directory(&aside)?;
+    sync_directory(data)?;
+    // The guard goes last, when the rest has arrived for good: a crash before
+    // finds it in its place and does all this again.
+    rename_if_there(&data.join(GUARD_FILE), &aside.join(GUARD_FILE))?;
+    sync_directory(&aside)?;
     sync_directory(data)?;
     Ok(aside)
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Marks the data as ready, for operators and their scripts.
@@ -99,10 +108,12 @@ mod tests {
     #[test]
     fn guard_round_trip() {
         let directory = tempfile::tempdir().unwrap();
-        let data = directory.path().join("etcd-data");
-        assert_eq!(read_guard(directory.path()).unwrap(), None);
-        write_guard(&data, &sample()).unwrap();
-        assert_eq!(read_guard(&data).unwrap(), Some(sample()));
+        let data = directory.path();
+        assert_eq!(read_guard(data).unwrap(), None);
+        write_guard(data, &sample()).unwrap();
+        assert_eq!(read_guard(data).unwrap(), Some(sample()));
+        // A volume that is not there is not made up.
+        assert!(write_guard(&data.join("absent"), &sample()).is_err());
     }
 
     #[test]

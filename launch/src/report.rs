@@ -106,6 +106,13 @@ pub enum Refusal {
         /// Address and port.
         address: String,
     },
+    /// Nobody can listen at our address on this host.
+    AddressUnusable {
+        /// Address and port.
+        address: String,
+        /// What the system said.
+        why: String,
+    },
     /// The launch spec cannot be understood.
     SpecUnreadable {
         /// What is wrong with it.
@@ -140,6 +147,9 @@ impl fmt::Display for Refusal {
             }
             Refusal::PortTaken { address } => {
                 write!(f, "{address} is taken by another process")
+            }
+            Refusal::AddressUnusable { address, why } => {
+                write!(f, "cannot listen at {address} on this host: {why}")
             }
             Refusal::SpecUnreadable { why } => {
                 write!(f, "the launch spec cannot be read: {why}")

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use etcd_launch::guard::GUARD_FILE;
-use etcd_launch::{LaunchSpec, Refusal};
+use etcd_launch::{FORMAT, Guard, LaunchSpec, Refusal};
 
 use crate::executor::Executor;
 use crate::sandbox::{Sandbox, superseded};
@@ -125,6 +125,54 @@ fn foreign_data_is_not_touched() {
     let executor = Executor::answering(&sandbox, &other);
     assert_eq!(sandbox.get("owner"), "data-6-other");
     executor.stop();
+}
+
+#[test]
+fn files_without_guard_and_log_are_not_touched() {
+    let (sandbox, spec) = stopped_member("data-9");
+    fs::remove_file(sandbox.data().join(GUARD_FILE)).unwrap();
+    fs::remove_dir_all(sandbox.data().join("member/wal")).unwrap();
+    let database = sandbox.data().join("member/snap/db");
+    let before = fs::read(&database).unwrap();
+    check_refused(
+        &sandbox,
+        &spec,
+        "the volume holds other data: files of etcd's without a log and a guard",
+    );
+    assert!(fs::read(&database).unwrap() == before);
+    assert!(!sandbox.data().join("member/wal").exists());
+}
+
+/// Moving it aside would leave an empty volume and no trace of our loss.
+#[test]
+fn a_superseded_log_behind_our_guard_is_not_set_aside() {
+    let (sandbox, old) = stopped_member("data-10-old");
+    let mut spec = sandbox.spec("data-10-new");
+    spec.history.superseded = vec![superseded(&old.identity)];
+    sandbox.write_guard(&Guard {
+        format: FORMAT,
+        identity: spec.identity.clone(),
+        wal_seen: true,
+    });
+    let expected = format!(
+        "the volume holds other data: data of member {} of cluster {}, \
+            though the guard is ours",
+        old.identity.member_id, old.identity.cluster_id
+    );
+    check_refused(&sandbox, &spec, &expected);
+}
+
+#[test]
+fn a_volume_that_is_not_mounted() {
+    let sandbox = Sandbox::new();
+    let spec = sandbox.spec("data-11");
+    fs::remove_dir(sandbox.data()).unwrap();
+    check_refused(
+        &sandbox,
+        &spec,
+        "the volume cannot be used: there is no directory etcd-data: it is not mounted",
+    );
+    assert!(!sandbox.data().exists());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::sleep;
@@ -32,10 +32,23 @@ pub(crate) struct Executor {
 impl Executor {
     /// Starts one on this spec.
     pub(crate) fn start(sandbox: &Sandbox, spec: &LaunchSpec) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_etcd-executor"));
+        let log = sandbox.path().join("stderr");
+        fs::File::create(&log).unwrap();
+        Executor::start_with(sandbox, spec, program, &log)
+    }
+
+    /// Starts this program, with its standard error going to this file.
+    pub(crate) fn start_with(
+        sandbox: &Sandbox,
+        spec: &LaunchSpec,
+        program: &Path,
+        log: &Path,
+    ) -> Self {
         let file = sandbox.path().join("spec.json");
         fs::write(&file, serde_json::to_vec_pretty(spec).unwrap()).unwrap();
-        let log = sandbox.path().join("stderr");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_etcd-executor"))
+        let stderr = fs::File::options().append(true).open(log).unwrap();
+        let mut child = Command::new(program)
             .args(["run-member", "--spec"])
             .arg(&file)
             // etcd would take this for a flag; nothing of it may reach etcd.
@@ -43,7 +56,7 @@ impl Executor {
             .current_dir(sandbox.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(&log).unwrap())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -61,7 +74,7 @@ impl Executor {
             reports,
             spec: spec.clone(),
             seen: Vec::new(),
-            log,
+            log: log.to_owned(),
         }
     }
 

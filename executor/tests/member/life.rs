@@ -1,11 +1,13 @@
 //! Start, stop, crash, and the death of the executor.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
-use etcd_launch::{INITIALIZED_MARKER, Phase};
+use etcd_launch::{FORMAT, Guard, INITIALIZED_MARKER, Phase};
 
 use crate::executor::{Executor, wait_until};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, make_executable};
 
 /// The kernel kills etcd at once; the rest is a busy machine.
 const DIES_WITH_EXECUTOR: Duration = Duration::from_secs(5);
@@ -135,6 +137,81 @@ fn an_etcd_that_does_not_stop_is_killed() {
     assert_eq!(executor.stop(), "killed by signal 9");
 }
 
+/// Nor does it have to wait when there is no time left after all.
+#[test]
+fn a_later_stop_may_shorten_the_grace_period() {
+    let sandbox = Sandbox::new();
+    let mut spec = sandbox.spec("life-8");
+    spec.stop_grace_ms = 3_600_000;
+    let mut executor = Executor::answering(&sandbox, &spec);
+    executor.etcd().freeze();
+    executor.terminate();
+    executor.wait_for("it is stopping", |phase| {
+        (*phase == Phase::Stopping).then_some(())
+    });
+    assert_eq!(executor.stop(), "killed by signal 9");
+}
+
+/// A full disk or a dead logger under the sandbox's log is no reason to lose a
+/// voter.
+#[test]
+fn a_log_that_cannot_be_written_does_no_harm() {
+    let sandbox = Sandbox::new();
+    let spec = sandbox.spec("life-9");
+    let program = Path::new(env!("CARGO_BIN_EXE_etcd-executor"));
+    let mut executor =
+        Executor::start_with(&sandbox, &spec, program, Path::new("/dev/full"));
+    executor.wait_until_answering();
+    sandbox.put("key", "value");
+    executor.etcd().kill();
+    let lines = executor.wait_for("etcd has crashed", |phase| match phase {
+        Phase::Crashed { last_log_lines, .. } => Some(last_log_lines.clone()),
+        _ => None,
+    });
+    assert!(!lines.is_empty(), "the log can still be reported");
+    executor.wait_until_answering();
+    executor.stop();
+}
+
+#[test]
+fn etcd_is_restarted_by_an_executor_whose_file_is_gone() {
+    let sandbox = Sandbox::new();
+    let spec = sandbox.spec("life-10");
+    let program = sandbox.path().join("etcd-executor");
+    fs::copy(env!("CARGO_BIN_EXE_etcd-executor"), &program).unwrap();
+    let log = sandbox.path().join("stderr");
+    fs::File::create(&log).unwrap();
+    let mut executor = Executor::start_with(&sandbox, &spec, &program, &log);
+    executor.wait_until_answering();
+    fs::remove_file(&program).unwrap();
+    executor.etcd().kill();
+    executor.wait_until_answering();
+    executor.stop();
+}
+
+/// etcd panics on a database that is none. Its reason stands far above the end
+/// of its log, where Go prints stacks.
+#[test]
+fn a_crash_report_has_the_reason_of_a_panic() {
+    let sandbox = Sandbox::new();
+    let spec = sandbox.spec("life-11");
+    sandbox.write_guard(&Guard {
+        format: FORMAT,
+        identity: spec.identity.clone(),
+        wal_seen: false,
+    });
+    let snap = sandbox.data().join("member/snap");
+    fs::create_dir_all(&snap).unwrap();
+    fs::write(snap.join("db"), "not a database").unwrap();
+    let mut executor = Executor::start(&sandbox, &spec);
+    let lines = executor.wait_for("etcd has crashed", |phase| match phase {
+        Phase::Crashed { last_log_lines, .. } => Some(last_log_lines.clone()),
+        _ => None,
+    });
+    assert!(lines[0].contains("failed to open database"), "{lines:#?}");
+    assert_eq!(executor.stop(), "etcd was not running");
+}
+
 #[test]
 fn a_crash_loop_slows_down_and_can_be_stopped() {
     let sandbox = Sandbox::new();
@@ -170,9 +247,4 @@ fn a_paused_member_runs_nothing() {
     assert_eq!(executor.children(), []);
     assert_eq!(sandbox.guard(), None);
     assert_eq!(executor.stop(), "etcd was paused");
-}
-
-fn make_executable(path: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }

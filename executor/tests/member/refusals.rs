@@ -8,7 +8,7 @@ use sha2::Digest;
 
 use crate::etcd_program::etcd_directory;
 use crate::executor::Executor;
-use crate::sandbox::{CLIENT_PORT, PEER_PORT, Sandbox};
+use crate::sandbox::{CLIENT_PORT, PEER_PORT, Sandbox, make_executable};
 
 fn sha256_of(contents: &[u8]) -> Sha256 {
     hex::encode(sha2::Sha256::digest(contents)).parse().unwrap()
@@ -75,8 +75,7 @@ fn etcd_is_of_another_architecture() {
     let sandbox = Sandbox::new();
     let spec = sandbox.spec("refused-5");
     let path = sandbox.replace_program("etcd", b"\x7fELF not for this machine");
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    make_executable(&path);
     let refusal = Executor::start(&sandbox, &spec).refusal();
     assert!(
         matches!(refusal, Refusal::ProgramNotExecutable { .. }),
@@ -95,6 +94,36 @@ fn a_port_is_taken() {
         assert_eq!(refusal, Refusal::PortTaken { address });
         assert_eq!(sandbox.guard(), None);
     }
+}
+
+#[test]
+fn an_address_of_another_host() {
+    let sandbox = Sandbox::new();
+    let mut spec = sandbox.spec("refused-9");
+    // Reserved for documentation: no host has it.
+    spec.advertise_host = "192.0.2.7".into();
+    let refusal = Executor::start(&sandbox, &spec).refusal();
+    assert_eq!(
+        refusal.to_string(),
+        "cannot listen at 192.0.2.7:2379 on this host: \
+            Cannot assign requested address (os error 99)"
+    );
+    assert_eq!(sandbox.guard(), None);
+}
+
+#[test]
+fn etcd_does_not_run_here() {
+    let sandbox = Sandbox::new();
+    let spec = sandbox.spec("refused-10");
+    let etcd = b"#!/bin/sh\necho 'a library is missing' >&2\nexit 127\n";
+    let path = sandbox.replace_program("etcd", etcd);
+    make_executable(&path);
+    let refusal = Executor::start(&sandbox, &spec).refusal();
+    let expected = Refusal::ProgramNotExecutable {
+        path: shown(&sandbox, "etcd"),
+        why: "asked for its version: exit status: 127, a library is missing".into(),
+    };
+    assert_eq!(refusal, expected);
 }
 
 #[test]

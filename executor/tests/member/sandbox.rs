@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -118,6 +119,11 @@ impl Sandbox {
         Some(serde_json::from_slice(&text).unwrap())
     }
 
+    pub(crate) fn write_guard(&self, guard: &Guard) {
+        let text = serde_json::to_vec(guard).unwrap();
+        fs::write(self.data().join(GUARD_FILE), text).unwrap();
+    }
+
     /// Puts a file in the place of the link to a program.
     pub(crate) fn replace_program(&self, name: &str, contents: &[u8]) -> PathBuf {
         let path = self.path().join(name);
@@ -150,6 +156,11 @@ impl Sandbox {
         );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
+}
+
+/// Lets everybody execute a file.
+pub(crate) fn make_executable(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// What a later launch spec says of a member that will never run again.
