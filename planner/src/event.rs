@@ -4,7 +4,9 @@ use etcd_launch::{PodIndex, Report};
 
 use crate::effect::{EffectId, Outcome};
 use crate::observed::{Probe, TaskEnd, TaskState};
-use crate::offer::{AgentId, FrameworkId, Offer, OfferId, TaskId};
+use crate::offer::{
+    AgentFacts, AgentId, FrameworkId, Offer, OfferId, OperationId, TaskId,
+};
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub enum Event {
         epoch: u64,
         /// Who we are to Mesos.
         framework_id: FrameworkId,
+        /// The region of the masters, if they say so.
+        master_region: Option<String>,
     },
     /// The subscription ended, or could not be made.
     Disconnected {
@@ -25,6 +29,10 @@ pub enum Event {
     Offers(Vec<Offer>),
     /// An offer is void.
     OfferRescinded(OfferId),
+    /// Mesos told what became of an operation of an ACCEPT.
+    OperationStatus(OperationStatus),
+    /// The master told which agents it has.
+    Agents(Vec<AgentFacts>),
     /// A task has a new status, or an old one was repeated.
     TaskStatus(TaskStatus),
     /// A member's etcd was asked how it is.
@@ -48,6 +56,29 @@ pub enum Event {
     },
     /// Time has passed.
     Tick,
+}
+
+/// What became of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationStatus {
+    /// Which.
+    pub id: OperationId,
+    /// What.
+    pub verdict: OperationVerdict,
+    /// Mesos' state and message in one sentence for the operator.
+    pub words: String,
+}
+
+/// What became of an operation, as far as it matters to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationVerdict {
+    /// FINISHED: the agent has carried it out.
+    Done,
+    /// FAILED, ERROR, DROPPED, GONE_BY_OPERATOR: it was not and will not be
+    /// carried out.
+    Failed,
+    /// PENDING, UNREACHABLE, RECOVERING, UNKNOWN: nobody can say (yet).
+    Open,
 }
 
 /// A status of a task, translated from Mesos.

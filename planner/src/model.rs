@@ -82,6 +82,7 @@ impl Model {
             Event::Subscribed {
                 epoch,
                 framework_id,
+                master_region,
             } => {
                 self.record.framework_id = Some(framework_id);
                 // Offers of an earlier subscription are void; a failed-over
@@ -92,6 +93,7 @@ impl Model {
                 self.observed.mesos = MesosLink::Connected(Session {
                     epoch,
                     since: now,
+                    master_region,
                     reconciled: None,
                     reconciled_implicitly: None,
                     offers: OfferStream::Flowing { since: now },
@@ -109,6 +111,11 @@ impl Model {
             }
             Event::OfferRescinded(id) => {
                 self.observed.offers.remove(&id);
+            }
+            Event::OperationStatus(_) => {}
+            Event::Agents(agents) => {
+                let agents = agents.into_iter().map(|facts| (facts.id.clone(), facts));
+                self.observed.agents = Some(agents.collect());
             }
             Event::TaskStatus(status) => self.apply_status(status, now),
             Event::Probed { pod, probe } => {

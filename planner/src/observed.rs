@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_launch::{ClusterId, MemberId, PodIndex, Report};
 
-use crate::offer::{AgentId, Offer, OfferId, TaskId};
+use crate::offer::{AgentFacts, AgentId, Offer, OfferId, TaskId};
 use crate::time::Timestamp;
 use crate::waiting::OfferRefusal;
 
@@ -22,6 +22,9 @@ pub struct Observed {
     /// call that accepted or declined them failed. Without another DECLINE
     /// their resources could stay with us for ever.
     pub offers_in_doubt: BTreeSet<OfferId>,
+    /// All agents that the master has, by id, as it last told; none if it was
+    /// not asked yet or does not tell.
+    pub agents: Option<BTreeMap<AgentId, AgentFacts>>,
     /// The newest status of each recorded launch.
     pub tasks: BTreeMap<PodIndex, TaskSeen>,
     /// Tasks of ours that no record knows.
@@ -75,6 +78,8 @@ pub struct Session {
     pub epoch: u64,
     /// When it began.
     pub since: Timestamp,
+    /// The region of the masters, if they say so.
+    pub master_region: Option<String>,
     /// When tasks were last asked about, and how often in this session.
     pub reconciled: Option<(Timestamp, u32)>,
     /// When all tasks, known or not, were last asked about.

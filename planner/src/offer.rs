@@ -3,7 +3,7 @@
 //! The scheduler translates protobuf into these types and back; a resource
 //! that the planner does not use keeps its place only there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use etcd_launch::PodIndex;
@@ -56,6 +56,11 @@ text_id!(
     VolumeId
 );
 text_id!(
+    /// Our name for one operation of an ACCEPT, under which Mesos tells what
+    /// became of it.
+    OperationId
+);
+text_id!(
     /// The name of a host as Mesos knows it.
     Hostname
 );
@@ -93,12 +98,107 @@ pub struct Offer {
     /// The address at which tasks on this agent are reached: the agent's IP
     /// address from the offer's URL, or its host name without one.
     pub address: String,
-    /// Resources that nobody has reserved, and that are offered to our role.
+    /// Attributes that the agent was started with. One name may have several
+    /// values.
+    pub attributes: Attributes,
+    /// Where the agent stands, if it says so.
+    pub domain: Option<Domain>,
+    /// The role that these resources are offered to: one of ours.
+    pub role: String,
+    /// From when on the agent is planned to be away for maintenance.
+    pub unavailable_from: Option<Timestamp>,
+    /// Resources that may be reserved for a pod: those that nobody has
+    /// reserved or, where the service is to live in a pre-reserved role, those
+    /// that are reserved for that role.
     pub free: Bundle,
+    /// The reservations that `free` and `disks` lie under, the outermost
+    /// first; none if nobody has reserved them.
+    pub base: Vec<BaseReservation>,
+    /// Disks beside the agent's ROOT disk, as free as `free`.
+    pub disks: Vec<Disk>,
     /// Resources that carry our reservation labels, by reservation.
     pub reserved: BTreeMap<ReservationId, ReservedBundle>,
     /// When it reached us.
     pub received: Timestamp,
+}
+
+/// Attributes of an agent: names with their values.
+pub type Attributes = BTreeMap<String, BTreeSet<String>>;
+
+/// Where an agent stands: Mesos' fault domain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Domain {
+    /// A region: near enough for a quorum, seldom more than one.
+    pub region: String,
+    /// A zone of the region: what fails together.
+    pub zone: String,
+}
+
+/// A reservation beneath ours, kept word for word: Mesos compares resources by
+/// equality, with the whole stack of reservations.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BaseReservation {
+    /// Whether the agent was started with it; otherwise somebody made it.
+    pub is_static: bool,
+    /// For which role.
+    pub role: String,
+    /// Who made it.
+    pub principal: Option<String>,
+    /// Its labels, in order.
+    pub labels: Vec<(String, Option<String>)>,
+}
+
+/// A disk of an agent beside its ROOT disk, or the free part of one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Disk {
+    /// Which disk.
+    pub source: DiskSource,
+    /// How much of it.
+    pub size: Megabytes,
+}
+
+/// What the master knows of an agent, whether it makes offers or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentFacts {
+    /// Which agent.
+    pub id: AgentId,
+    /// Its host name.
+    pub hostname: Hostname,
+    /// Its attributes.
+    pub attributes: Attributes,
+    /// Where it stands, if it says so.
+    pub domain: Option<Domain>,
+    /// Whether it can tell what became of an operation. One that cannot must
+    /// not be given an operation with an id: the master would drop it.
+    pub tells_of_operations: bool,
+}
+
+/// What Mesos calls the source of a disk, kept word for word.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DiskSource {
+    /// Shared or whole.
+    pub kind: DiskKind,
+    /// Where the agent has it mounted.
+    pub root: Option<String>,
+    /// The provider's id of the volume, where a provider made it.
+    pub id: Option<String>,
+    /// The profile that it was made by.
+    pub profile: Option<String>,
+    /// Its vendor.
+    pub vendor: Option<String>,
+    /// The resource provider that it belongs to.
+    pub provider_id: Option<String>,
+    /// The provider's own words about it.
+    pub metadata: Vec<(String, Option<String>)>,
+}
+
+/// Kinds of disks that volumes can be made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DiskKind {
+    /// A directory that several volumes may share.
+    Path,
+    /// A file system of its own, which is taken as a whole or not at all.
+    Mount,
 }
 
 /// An amount of each kind of resource.

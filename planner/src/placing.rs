@@ -238,6 +238,11 @@ fn take(draft: &mut Draft<'_>, offer: &Offer, index: PodIndex, needs: Needs) {
         reservation_id: ReservationId(draft.names.next()),
         volume_id: VolumeId(draft.names.next()),
         needs,
+        disk: None,
+        role: Some(offer.role.clone()),
+        base: offer.base.clone(),
+        domain: offer.domain.clone(),
+        attributes: offer.attributes.clone(),
         stage: PlacementStage::Requested(draft.now()),
     };
     draft.refusals.remove(&index);

@@ -19,7 +19,8 @@ use etcd_launch::{
 };
 
 use crate::offer::{
-    AgentId, ExecutorId, FrameworkId, Hostname, ReservationId, TaskId, VolumeId,
+    AgentId, Attributes, BaseReservation, Disk, Domain, ExecutorId, FrameworkId,
+    Hostname, Megabytes, OperationId, ReservationId, TaskId, VolumeId,
 };
 use crate::target::Needs;
 use crate::time::Timestamp;
@@ -161,6 +162,23 @@ pub struct Placement {
     pub volume_id: VolumeId,
     /// What was reserved.
     pub needs: Needs,
+    /// The disk that the volume lies on and how much of it the volume takes;
+    /// none for the agent's ROOT disk.
+    #[serde(default)]
+    pub disk: Option<Disk>,
+    /// The role that it was reserved for; none for the service's own, as
+    /// records had it before there was a choice.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// The reservations that ours was laid upon, the outermost first.
+    #[serde(default)]
+    pub base: Vec<BaseReservation>,
+    /// Where the agent stands, as it was when the place was chosen.
+    #[serde(default)]
+    pub domain: Option<Domain>,
+    /// The agent's attributes, as they were when the place was chosen.
+    #[serde(default)]
+    pub attributes: Attributes,
     /// Whether Mesos has shown the reservation to us since it was asked for.
     pub stage: PlacementStage,
 }
@@ -177,6 +195,23 @@ pub enum PlacementStage {
 }
 
 impl Placement {
+    /// Size of the volume: a whole disk may be larger than what was wanted.
+    pub fn volume_size(&self) -> Megabytes {
+        self.disk
+            .as_ref()
+            .map_or(self.needs.volume, |disk| disk.size)
+    }
+
+    /// The name of the operation that reserves it.
+    pub fn reserve_operation(&self) -> OperationId {
+        OperationId(format!("reserve__{}", self.reservation_id))
+    }
+
+    /// The name of the operation that creates its volume.
+    pub fn create_operation(&self) -> OperationId {
+        OperationId(format!("create__{}", self.volume_id))
+    }
+
     /// A task id that is never launched. Asked about it, the master says
     /// whether the placement's agent was marked gone, which it tells of its
     /// own accord only while a task is there.

@@ -1,5 +1,7 @@
 //! What is wanted: the options, boiled down to what plans are made from.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use etcd_launch::{EtcdProgram, Scheme, Tuning};
@@ -16,8 +18,18 @@ pub struct Target {
     pub members: u16,
     /// Where members may go.
     pub placement: PlacementRule,
+    /// The region that members must be in; none for the one of the masters.
+    #[serde(default)]
+    pub region: Option<String>,
     /// Resources of one pod.
     pub needs: Needs,
+    /// The kind of disk that volumes are made on.
+    #[serde(default)]
+    pub disk: DiskWish,
+    /// For how long offers are collected, from the first one on, before places
+    /// are chosen among them. Milliseconds.
+    #[serde(default)]
+    pub offer_collection_ms: u64,
     /// First part of the cluster's token; a random part follows.
     pub token_prefix: String,
     /// etcd's tunables.
@@ -37,6 +49,34 @@ pub enum PlacementRule {
     Anywhere,
     /// At most one member on a host.
     UniqueHostname,
+}
+
+/// The kind of disk that a volume is made on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskWish {
+    /// The agent's own disk, which all its sandboxes share.
+    #[default]
+    Root,
+    /// A further disk that volumes may share.
+    Path,
+    /// A whole disk.
+    Mount {
+        /// Made by one of these profiles; empty for a disk without a profile.
+        profiles: Vec<String>,
+    },
+}
+
+impl fmt::Display for DiskWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DiskWish::Root => f.write_str("ROOT"),
+            DiskWish::Path => f.write_str("PATH"),
+            DiskWish::Mount { profiles } if profiles.is_empty() => f.write_str("MOUNT"),
+            DiskWish::Mount { profiles } => {
+                write!(f, "MOUNT with profile {}", profiles.join(" or "))
+            }
+        }
+    }
 }
 
 /// Resources of one pod: what is reserved together on one agent.

@@ -290,6 +290,7 @@ impl EventLoop {
                 self.apply(Event::Subscribed {
                     epoch: epoch.0,
                     framework_id: FrameworkId(framework_id),
+                    master_region: None,
                 });
             }
             SessionEvent::Disconnected { why, .. } => {

@@ -17,7 +17,7 @@ use etcd_planner::record::{
     Cluster, Enrolled, Failures, Incarnation, Launch, Membership, Placement,
     PlacementStage, Pod, Record, TargetId,
 };
-use etcd_planner::target::{Needs, PlacementRule};
+use etcd_planner::target::{DiskWish, Needs, PlacementRule};
 use etcd_planner::{Model, Target, Timestamp};
 
 use crate::published::Published;
@@ -34,6 +34,9 @@ pub(crate) fn target() -> Target {
         service: "etcd".into(),
         members: 3,
         placement: PlacementRule::UniqueHostname,
+        region: None,
+        disk: DiskWish::Root,
+        offer_collection_ms: 0,
         needs: needs(),
         token_prefix: "dcos".into(),
         tuning: Tuning {
@@ -95,6 +98,11 @@ fn pod(index: u16) -> Pod {
             reservation_id: ReservationId(format!("reservation-{index}")),
             volume_id: VolumeId(format!("volume-{index}")),
             needs: needs(),
+            disk: None,
+            role: None,
+            base: Vec::new(),
+            domain: None,
+            attributes: BTreeMap::new(),
             stage: PlacementStage::Confirmed,
         }),
         launch: Some(Launch {
@@ -122,6 +130,7 @@ pub(crate) fn healthy_model() -> Model {
     model.observed.mesos = MesosLink::Connected(Session {
         epoch: 1,
         since: Timestamp(1_763_690_000_000),
+        master_region: None,
         reconciled: None,
         reconciled_implicitly: None,
         offers: OfferStream::Suppressed,

@@ -4,7 +4,7 @@ use etcd_config::{Options, Placement};
 use etcd_launch::{EtcdProgram, Scheme, Tuning};
 use etcd_planner::Target;
 use etcd_planner::offer::{Megabytes, MilliCpus};
-use etcd_planner::target::{Needs, PlacementRule};
+use etcd_planner::target::{DiskWish, Needs, PlacementRule};
 
 /// What the options ask for, with the etcd that is to run.
 pub fn target(options: &Options, program: EtcdProgram) -> Target {
@@ -16,6 +16,9 @@ pub fn target(options: &Options, program: EtcdProgram) -> Target {
             Placement::Anywhere => PlacementRule::Anywhere,
             Placement::UniqueHostname => PlacementRule::UniqueHostname,
         },
+        region: None,
+        disk: DiskWish::Root,
+        offer_collection_ms: 0,
         needs: Needs {
             cpus: MilliCpus(node.cpus.0),
             mem: Megabytes(node.mem.0),

@@ -135,6 +135,9 @@ pub(crate) fn target(members: u16) -> Target {
         service: "etcd".into(),
         members,
         placement: PlacementRule::UniqueHostname,
+        region: None,
+        disk: etcd_planner::target::DiskWish::Root,
+        offer_collection_ms: 0,
         needs: Needs {
             cpus: MilliCpus(1000),
             mem: Megabytes(1024),

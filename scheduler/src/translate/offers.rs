@@ -45,6 +45,16 @@ pub fn offer(offer: &v1::Offer, service: &str, received: Timestamp) -> Offer {
         agent_id: AgentId(offer.agent_id.value.clone()),
         hostname: Hostname(offer.hostname.clone()),
         address: address(offer),
+        attributes: BTreeMap::new(),
+        domain: None,
+        role: offer
+            .allocation_info
+            .as_ref()
+            .and_then(|allocation| allocation.role.clone())
+            .unwrap_or_default(),
+        unavailable_from: None,
+        base: Vec::new(),
+        disks: Vec::new(),
         free,
         reserved,
         received,

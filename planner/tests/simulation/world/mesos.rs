@@ -17,6 +17,7 @@ impl World {
         self.inbox.push(Event::Subscribed {
             epoch: self.epoch,
             framework_id: FrameworkId("f".into()),
+            master_region: None,
         });
         let again = self.unacknowledged.clone();
         self.inbox.extend(again.into_iter().map(Event::TaskStatus));
@@ -94,7 +95,13 @@ impl World {
             agent_id: agent.id.clone(),
             hostname: Hostname(agent.host.clone()),
             address: agent.host.clone(),
+            attributes: BTreeMap::new(),
+            domain: None,
+            role: "etcd-role".into(),
+            unavailable_from: None,
             free,
+            base: Vec::new(),
+            disks: Vec::new(),
             reserved,
             received: self.now,
         }
