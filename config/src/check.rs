@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::table::{Value, find_option, option_table};
-use crate::{DiskType, Megabytes, Options, Placement, Strategy};
+use crate::{DiskType, Megabytes, Options, Strategy};
 
 /// etcd: a log file is made 64,000,000 bytes long before it is written to.
 const WAL_SEGMENT_BYTES: u64 = 64_000_000;
@@ -292,7 +292,7 @@ impl Findings<'_> {
                  the only copy of the data"
                     .to_owned(),
             );
-        } else if node.placement_constraint == Placement::Anywhere {
+        } else if node.placement_constraint.constraints().is_empty() {
             self.warn(
                 "node.placement_constraint",
                 "members may share a host, and the loss of that host may then cost the \

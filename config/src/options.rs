@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::table::{Kind, section};
 use crate::text_rules as text;
 use crate::{
-    DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus, Millis, Placement,
-    Port, Seconds, ServiceName, Strategy,
+    DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus, Millis,
+    PlacementConstraints, Port, Seconds, ServiceName, Strategy,
 };
 
 /// Everything that an operator may ask for.
@@ -118,7 +118,7 @@ section! {
 
         /// Which agents may hold a member, as a Marathon constraint: a text with JSON.
         /// Used when a member is placed; running members stay where they are.
-        placement_constraint: Placement = Placement::UniqueHostname,
+        placement_constraint: PlacementConstraints = PlacementConstraints::unique_hostname(),
             Kind::JsonText(text::PLACEMENT);
 
         /// Processor share of each member, in cpus.

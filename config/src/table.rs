@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use crate::{
     DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus, Millis, Options,
-    Placement, Port, Seconds, ServiceName, Strategy,
+    PlacementConstraints, Port, Seconds, ServiceName, Strategy,
 };
 
 /// One option: its name, what it takes and what it means.
@@ -207,7 +207,7 @@ option_values! {
     MilliCpus: value => Value::Cpus(*value);
     String: value => Value::Text(value.clone());
     ServiceName: value => Value::Text(value.to_string());
-    Placement: value => Value::Text(value.to_string());
+    PlacementConstraints: value => Value::Text(value.to_string());
     LogLevel: value => Value::Text(value.to_string());
     LogFormat: value => Value::Text(value.to_string());
     Strategy: value => Value::Text(value.to_string());

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::table::TextRule;
-use crate::{Placement, ServiceName};
+use crate::{PlacementConstraints, ServiceName};
 
 pub(crate) const SERVICE_NAME: TextRule = TextRule {
     allowed: ServiceName::ALLOWED,
@@ -12,9 +12,9 @@ pub(crate) const SERVICE_NAME: TextRule = TextRule {
 };
 
 pub(crate) const PLACEMENT: TextRule = TextRule {
-    allowed: Placement::ALLOWED,
+    allowed: PlacementConstraints::ALLOWED,
     type_name: "string",
-    accepts: Placement::accepts,
+    accepts: |text| text.parse::<PlacementConstraints>().is_ok(),
 };
 
 pub(crate) const USER: TextRule = TextRule {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use etcd_config::{
-    DiskType, LogLevel, Megabytes, MemberCount, MilliCpus, Millis, Options, Placement,
-    Port, Strategy,
+    DiskType, LogLevel, Megabytes, MemberCount, MilliCpus, Millis, Options,
+    PlacementConstraints, Port, Strategy,
 };
 
 /// The defaults with what has none.
@@ -200,7 +200,7 @@ fn weak_clusters_are_warned_about() {
     let one = MemberCount::try_from(1).expect("an allowed count");
     check(|options| options.node.count = one, &[], &["node.count"]);
     check(
-        |options| options.node.placement_constraint = Placement::Anywhere,
+        |options| options.node.placement_constraint = PlacementConstraints::anywhere(),
         &[],
         &["node.placement_constraint"],
     );
@@ -270,7 +270,7 @@ fn options_survive_being_stored() {
     options.service.log_level = LogLevel::All;
     options.service.role = Some("slave_public".to_owned());
     options.node.cpus = MilliCpus(1_001);
-    options.node.placement_constraint = Placement::Anywhere;
+    options.node.placement_constraint = PlacementConstraints::anywhere();
     let stored = serde_json::to_string(&options).expect("options as JSON");
     let read: Options = serde_json::from_str(&stored).expect("stored options");
     assert_eq!(read, options);
