@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcd_launch::{PodGeneration, PodIndex};
 
-use crate::decision::Decision;
+use crate::decision::{Decision, Judged};
 use crate::effect::{Effect, Operation};
 use crate::model::Model;
 use crate::observed::VolumeSeen;
@@ -28,6 +28,9 @@ pub(crate) struct Draft<'m> {
     pub(crate) refusals: BTreeMap<PodIndex, BTreeMap<AgentId, OfferRefusal>>,
     pub(crate) volumes_seen: BTreeMap<PodIndex, VolumeSeen>,
     pub(crate) unknown_reservations: BTreeSet<String>,
+    pub(crate) judged: Judged,
+    /// Offers that no pod took are kept: places are not chosen yet.
+    pub(crate) keeps_offers: bool,
     wake_at: Option<Timestamp>,
 }
 
@@ -52,6 +55,8 @@ impl<'m> Draft<'m> {
             refusals: model.observed.refusals.clone(),
             volumes_seen: model.observed.volumes_seen.clone(),
             unknown_reservations: model.observed.unknown_reservations.clone(),
+            judged: Judged::default(),
+            keeps_offers: false,
             wake_at: None,
         }
     }
@@ -109,6 +114,13 @@ impl<'m> Draft<'m> {
             .collect()
     }
 
+    /// Offers that are being accepted in this turn.
+    pub(crate) fn taken_offers(&self) -> impl Iterator<Item = &'m Offer> {
+        self.accepts
+            .values()
+            .filter_map(|accept| self.model.observed.offers.get(&accept.offer_id))
+    }
+
     /// Whether an ACCEPT for the pod is still unanswered.
     pub(crate) fn accept_in_flight(&self, index: PodIndex) -> bool {
         self.model.is_in_flight(
@@ -142,6 +154,7 @@ impl<'m> Draft<'m> {
             refusals: self.refusals,
             volumes_seen: self.volumes_seen,
             unknown_reservations: self.unknown_reservations,
+            judged: self.judged,
             wake_at: self.wake_at,
         }
     }

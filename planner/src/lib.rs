@@ -16,13 +16,15 @@
 //! | how is a cluster born, and how is a birth given up? | `birth.rs` |
 //! | how does a formed cluster change its members? | `membership.rs` |
 //! | may this voter stop now? | `quorum.rs` |
-//! | which agent gets which pod? | `placing.rs` |
+//! | which agent gets which pod? | `placing.rs`, by the rules of `constraints.rs` |
+//! | is a pod's place still there? | `own_places.rs` |
 //! | what is done with offers? | `offers.rs` |
 //! | what do operators see as plans? | `plans.rs` |
 
 #![forbid(unsafe_code)]
 
 mod birth;
+mod constraints;
 pub mod decision;
 mod draft;
 pub mod effect;
@@ -34,6 +36,7 @@ pub mod model;
 pub mod observed;
 pub mod offer;
 mod offers;
+mod own_places;
 mod placing;
 mod plan;
 pub mod plans;

@@ -6,7 +6,7 @@ use etcd_launch::{Phase, PodIndex, Refusal};
 
 use crate::decision::Decision;
 use crate::effect::{Effect, EffectId, InFlight, Outcome};
-use crate::event::{Event, TaskStatus, TaskVerdict};
+use crate::event::{Event, OperationStatus, OperationVerdict, TaskStatus, TaskVerdict};
 use crate::observed::{
     MesosLink, Observed, OfferStream, Session, TaskEnd, TaskSeen, TaskState,
 };
@@ -96,7 +96,10 @@ impl Model {
                     master_region,
                     reconciled: None,
                     reconciled_implicitly: None,
-                    offers: OfferStream::Flowing { since: now },
+                    offers: OfferStream::Flowing {
+                        begun: now,
+                        since: now,
+                    },
                 });
             }
             Event::Disconnected { why } => {
@@ -112,7 +115,7 @@ impl Model {
             Event::OfferRescinded(id) => {
                 self.observed.offers.remove(&id);
             }
-            Event::OperationStatus(_) => {}
+            Event::OperationStatus(status) => self.note_operation(status),
             Event::Agents(agents) => {
                 let agents = agents.into_iter().map(|facts| (facts.id.clone(), facts));
                 self.observed.agents = Some(agents.collect());
@@ -136,6 +139,29 @@ impl Model {
                 }
             }
             Event::Tick => {}
+        }
+    }
+
+    /// An operation that failed is acted on by the next plan, which sees what
+    /// else is known of the placement.
+    fn note_operation(&mut self, status: OperationStatus) {
+        if status.verdict != OperationVerdict::Failed {
+            return;
+        }
+        for (index, pod) in &self.record.pods {
+            let Some(placement) = &pod.placement else {
+                continue;
+            };
+            let what = if placement.reserve_operation() == status.id {
+                "the agent could not reserve"
+            } else if placement.create_operation() == status.id {
+                "the agent could not create the volume"
+            } else {
+                continue;
+            };
+            let why = format!("{what}: {}", status.words);
+            let failed = (placement.reservation_id.clone(), why);
+            self.observed.failed_operations.insert(*index, failed);
         }
     }
 
@@ -383,7 +409,13 @@ impl Model {
         if let MesosLink::Connected(session) = &mut self.observed.mesos {
             match effect {
                 Effect::Suppress => session.offers = OfferStream::Suppressed,
-                Effect::Revive => session.offers = OfferStream::Flowing { since: now },
+                Effect::Revive => {
+                    let begun = match session.offers {
+                        OfferStream::Flowing { begun, .. } => begun,
+                        OfferStream::Suppressed => now,
+                    };
+                    session.offers = OfferStream::Flowing { begun, since: now };
+                }
                 Effect::Reconcile { .. } => {
                     let times = session.reconciled.map_or(0, |(_, times)| times);
                     session.reconciled = Some((now, times + 1));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_launch::{ClusterId, MemberId, PodIndex, Report};
 
-use crate::offer::{AgentFacts, AgentId, Offer, OfferId, TaskId};
+use crate::offer::{AgentFacts, AgentId, Offer, OfferId, ReservationId, TaskId};
 use crate::time::Timestamp;
 use crate::waiting::OfferRefusal;
 
@@ -45,6 +45,9 @@ pub struct Observed {
     pub unknown_reservations: BTreeSet<String>,
     /// Whether offers show the pods' volumes.
     pub volumes_seen: BTreeMap<PodIndex, VolumeSeen>,
+    /// The newest operation of each pod's placement that Mesos said has failed:
+    /// of which reservation, and why.
+    pub failed_operations: BTreeMap<PodIndex, (ReservationId, String)>,
     /// When each task was last told to stop.
     pub kills: BTreeMap<TaskId, Timestamp>,
     /// When a pod was last told to hand over leadership.
@@ -93,6 +96,8 @@ pub struct Session {
 pub enum OfferStream {
     /// They flow, as after every subscription.
     Flowing {
+        /// When they began to flow.
+        begun: Timestamp,
         /// When we last asked for them anew (or subscribed).
         since: Timestamp,
     },
@@ -210,4 +215,6 @@ pub struct VolumeSeen {
     pub since: Timestamp,
     /// How many offers have said the same.
     pub offers: u32,
+    /// When the newest of them came.
+    pub newest: Timestamp,
 }

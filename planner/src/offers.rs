@@ -43,12 +43,13 @@ enum Appetite {
 /// Declines what was not taken; stops and restarts the stream of offers.
 pub(crate) fn settle(draft: &mut Draft<'_>) {
     let appetite = appetite(draft);
-    let declined: Vec<OfferId> = draft
-        .untaken_offers()
-        .into_iter()
-        .map(|offer| offer.id.clone())
-        .collect();
-    let nothing_at_hand = declined.is_empty();
+    let untaken = draft.untaken_offers();
+    let nothing_at_hand = untaken.is_empty();
+    let declined: Vec<OfferId> = if draft.keeps_offers {
+        Vec::new()
+    } else {
+        untaken.into_iter().map(|offer| offer.id.clone()).collect()
+    };
     let declined: Vec<OfferId> = declined
         .into_iter()
         .chain(draft.model.observed.offers_in_doubt.iter().cloned())
@@ -71,7 +72,10 @@ pub(crate) fn settle(draft: &mut Draft<'_>) {
         (OfferStream::Flowing { .. }, Appetite::Nothing) => {
             draft.effects.push(Effect::Suppress);
         }
-        (OfferStream::Flowing { since }, Appetite::AnyAgent | Appetite::OwnResources) => {
+        (
+            OfferStream::Flowing { since, .. },
+            Appetite::AnyAgent | Appetite::OwnResources,
+        ) => {
             let pause = if appetite == Appetite::OwnResources {
                 REVIVE_AGAIN_AFTER
             } else {

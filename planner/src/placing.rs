@@ -1,137 +1,54 @@
 //! Which agent gets which pod.
+//!
+//! A pod that has a place stays there: its volume is there. A pod without one
+//! gets the best of the offers that have been collected for a moment, by
+//! [`choice::Score`]. An offer that breaks a rule is never taken; every refusal
+//! is counted and shown.
 
+mod choice;
+mod refusing;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_launch::PodIndex;
 
+use crate::constraints::{self, Spot};
+use crate::decision::OfferOutcome;
 use crate::draft::{Draft, DraftAccept};
 use crate::effect::Operation;
-use crate::observed::VolumeSeen;
-use crate::offer::{Offer, ReservationId, VolumeId};
+use crate::offer::{Disk, Offer, ReservationId, VolumeId};
 use crate::record::{Cluster, Membership, Placement, PlacementStage};
-use crate::recovery;
-use crate::target::{Needs, PlacementRule};
+use crate::time::Timestamp;
 use crate::waiting::{self, OfferRefusal, WaitingReason};
+use choice::Choice;
+use refusing::Rules;
 
-/// A reservation that two offers later and after this time has not shown up
-/// was not granted.
-const REQUEST_IS_LOST_AFTER: Duration = Duration::from_secs(10);
-
-/// A volume that its agent's offers have not shown for this long is gone. An
-/// executor that is still ending holds its volume back for some seconds, and
-/// taking that for a loss would cost a member.
-const VOLUME_IS_GONE_AFTER: Duration = Duration::from_secs(60);
-
-/// Offers that must agree before anything is concluded from them.
-const OFFERS_THAT_PROVE: u32 = 2;
-
-/// Compares offers with the recorded placements: confirms what they show, and
-/// concludes in the end that what they never show is not there.
-pub(crate) fn look_for_own_volumes(draft: &mut Draft<'_>) {
-    for offer in draft.untaken_offers() {
-        note_unknown_reservations(draft, offer);
-        for index in draft.recorded_pods() {
-            look_for_volume(draft, offer, index);
-        }
-    }
-    let now = draft.now();
-    for index in draft.recorded_pods() {
-        let Some(placement) = &draft.pod(index).placement else {
-            continue;
-        };
-        let patience = match placement.stage {
-            PlacementStage::Requested(_) => REQUEST_IS_LOST_AFTER,
-            PlacementStage::Confirmed | PlacementStage::GivenUp => VOLUME_IS_GONE_AFTER,
-        };
-        let gone = draft.volumes_seen.get(&index).is_some_and(|seen| {
-            !seen.present
-                && seen.offers >= OFFERS_THAT_PROVE
-                && now.since(seen.since) >= patience
-        });
-        if gone {
-            recovery::placement_vanished(draft, index);
-        }
-    }
-}
-
-fn look_for_volume(draft: &mut Draft<'_>, offer: &Offer, index: PodIndex) {
-    // A running task uses the volume, so offers say nothing about it.
-    let in_use = draft.accept_in_flight(index)
-        || draft
-            .pod(index)
-            .launch
-            .as_ref()
-            .is_some_and(|launch| launch.end.is_none());
-    let now = draft.now();
-    let Some(placement) = draft.pod_mut(index).placement.as_mut() else {
-        return;
-    };
-    if placement.agent_id != offer.agent_id {
-        return;
-    }
-    let present = offer
-        .reserved
-        .get(&placement.reservation_id)
-        .is_some_and(|reserved| reserved.volumes.contains_key(&placement.volume_id));
-    if present {
-        placement.stage = PlacementStage::Confirmed;
-    } else if in_use {
-        return;
-    }
-    let seen = draft.volumes_seen.get(&index).copied();
-    let seen = match seen.filter(|seen| seen.present == present) {
-        // Every offer is looked at once: what is not taken is declined in the
-        // same turn.
-        Some(seen) => VolumeSeen {
-            offers: seen.offers.saturating_add(1),
-            ..seen
-        },
-        None => VolumeSeen {
-            present,
-            since: now,
-            offers: 1,
-        },
-    };
-    draft.volumes_seen.insert(index, seen);
-}
-
-/// Reservations that carry our labels and that no record knows are shown to
-/// the operator. They may hold the only copy of data: nothing is done to them.
-fn note_unknown_reservations(draft: &mut Draft<'_>, offer: &Offer) {
-    for (id, reserved) in &offer.reserved {
-        let known = draft
-            .record
-            .pods
-            .values()
-            .filter_map(|pod| pod.placement.as_ref())
-            .chain(
-                draft
-                    .record
-                    .abandoned
-                    .iter()
-                    .map(|abandoned| &abandoned.placement),
-            )
-            .any(|placement| placement.reservation_id == *id);
-        if !known {
-            let whose = reserved
-                .pod
-                .map_or("no pod".to_owned(), |pod| pod.to_string());
-            draft
-                .unknown_reservations
-                .insert(format!("{id} on {} for {whose}", offer.hostname));
-        }
-    }
-}
+/// Outcomes that are written out in a turn; the others are only counted.
+const OUTCOMES_IN_FULL: usize = 100;
 
 /// Finds a place for every pod that needs one.
 pub(crate) fn place_pods(draft: &mut Draft<'_>) {
-    let wanted: Vec<PodIndex> = draft.wanted_pods().collect();
-    for index in wanted {
-        if wants_place(draft, index) {
-            place(draft, index);
-        } else {
-            draft.refusals.remove(&index);
+    let (wanting, settled): (Vec<PodIndex>, Vec<PodIndex>) = draft
+        .wanted_pods()
+        .partition(|index| wants_place(draft, *index));
+    for index in settled {
+        draft.refusals.remove(&index);
+    }
+    if wanting.is_empty() {
+        return;
+    }
+    if let Some(until) = collects_until(draft) {
+        draft.keeps_offers = true;
+        draft.wake_at(until);
+        let offers = draft.untaken_offers().len();
+        for index in wanting {
+            draft.wait(index, WaitingReason::CollectingOffers { offers });
         }
+        return;
+    }
+    for index in wanting {
+        place(draft, index);
     }
 }
 
@@ -147,98 +64,179 @@ pub(crate) fn wants_place(draft: &Draft<'_>, index: PodIndex) -> bool {
     stage_allows && pod.placement.is_none() && !draft.accept_in_flight(index)
 }
 
+/// Until when offers are collected before places are chosen; none if there are
+/// none, or the time is over.
+///
+/// The first offer that fits is seldom the best, and the master sends those of
+/// one round of its allocator almost at once. Held offers keep others waiting,
+/// so it is a moment and no more.
+fn collects_until(draft: &Draft<'_>) -> Option<Timestamp> {
+    let window = Duration::from_millis(draft.model.target.offer_collection_ms);
+    let first = draft
+        .untaken_offers()
+        .into_iter()
+        .map(|offer| offer.received)
+        .min()?;
+    let until = first.plus(window);
+    (until > draft.now()).then_some(until)
+}
+
 fn place(draft: &mut Draft<'_>, index: PodIndex) {
-    let rule = draft.model.target.placement;
-    let needs = draft.model.target.needs;
-    let mut offers = draft.untaken_offers();
-    // By agent, so that the same offers in another order give the same choice.
-    offers.sort_by(|a, b| a.agent_id.cmp(&b.agent_id));
-    for offer in offers {
-        match refusal(draft, offer, index, rule, &needs) {
-            None => return take(draft, offer, index, needs),
+    let offers = draft.untaken_offers();
+    let others: Vec<Placement> = places_of_others(draft, index);
+    let others: Vec<Spot<'_>> = others.iter().map(Spot::from).collect();
+    let rules = Rules::of(draft, index, &others);
+    let mut best: Option<Choice<'_>> = None;
+    let mut refusals = BTreeMap::new();
+    for offer in &offers {
+        match rules.first_refusal(offer) {
+            None => {
+                let choice = Choice::new(&rules, offer);
+                best = Some(match best.take() {
+                    Some(better) if better.score <= choice.score => better,
+                    _ => choice,
+                });
+            }
             Some(refusal) => {
-                draft
-                    .refusals
-                    .entry(index)
-                    .or_default()
-                    .insert(offer.agent_id.clone(), refusal);
+                refusals.insert(offer.agent_id.clone(), refusal);
             }
         }
     }
-    let reason = match draft
-        .refusals
-        .get(&index)
-        .filter(|refusals| !refusals.is_empty())
-    {
-        Some(refusals) => WaitingReason::NoSuitableOffer {
-            refusals: waiting::count(refusals),
-        },
-        None => {
-            let since = draft
-                .model
-                .session()
-                .map_or(draft.now(), |session| session.since);
-            WaitingReason::NoOffer { since }
-        }
-    };
+    for offer in draft.taken_offers() {
+        let refusal = rules.first_refusal(offer).unwrap_or(OfferRefusal::Taken);
+        refusals.insert(offer.agent_id.clone(), refusal);
+    }
+    let outcomes = outcomes(&rules, index, &offers, best.as_ref());
+    let chosen = best.map(|choice| (choice.offer, choice.disk));
+    draft.judged.note(refusals.iter());
+    draft.judged.outcomes.extend(outcomes);
+    if let Some((offer, disk)) = chosen {
+        return take(draft, offer, disk, index);
+    }
+    let known = draft.refusals.entry(index).or_default();
+    known.extend(refusals);
+    let reason = why_no_place(draft, index);
+    if let Some(until) = next_agent_to_be_tried(draft) {
+        draft.wake_at(until);
+    }
     draft.wait(index, reason);
 }
 
-/// Why the offer is not good enough; none if it is.
-fn refusal(
-    draft: &Draft<'_>,
-    offer: &Offer,
+/// Where the other members are. A member that is lost, and not removed yet,
+/// has no place any more.
+fn places_of_others(draft: &Draft<'_>, index: PodIndex) -> Vec<Placement> {
+    draft
+        .record
+        .pods
+        .iter()
+        .filter(|(other, _)| **other != index)
+        .filter_map(|(_, pod)| pod.placement.clone())
+        .collect()
+}
+
+/// What became of the offers, in full for the first ones.
+fn outcomes(
+    rules: &Rules<'_>,
     index: PodIndex,
-    rule: PlacementRule,
-    needs: &Needs,
-) -> Option<OfferRefusal> {
-    let host_taken = rule == PlacementRule::UniqueHostname
-        && draft
-            .record
-            .pods
-            .iter()
-            .filter(|(other, _)| **other != index)
-            .filter_map(|(_, pod)| pod.placement.as_ref())
-            .any(|placement| placement.hostname == offer.hostname);
-    let free = &offer.free;
-    if host_taken {
-        Some(OfferRefusal::HostTaken)
-    } else if !free.has_port(needs.client_port) {
-        Some(OfferRefusal::Port {
-            port: needs.client_port,
+    offers: &[&Offer],
+    best: Option<&Choice<'_>>,
+) -> Vec<OfferOutcome> {
+    let taken = best.map(|choice| &choice.offer.id);
+    let mut outcomes: Vec<OfferOutcome> = offers
+        .iter()
+        .take(OUTCOMES_IN_FULL)
+        .filter(|offer| Some(&offer.id) != taken)
+        .map(|offer| OfferOutcome {
+            pod: index,
+            agent_id: offer.agent_id.clone(),
+            hostname: offer.hostname.clone(),
+            taken: false,
+            why: match rules.all_refusals(offer) {
+                whys if whys.is_empty() => vec!["another offer was better".to_owned()],
+                whys => whys,
+            },
         })
-    } else if !free.has_port(needs.peer_port) {
-        Some(OfferRefusal::Port {
-            port: needs.peer_port,
-        })
-    } else if free.cpus < needs.total_cpus() {
-        Some(OfferRefusal::Cpus {
-            wanted: needs.total_cpus(),
-        })
-    } else if free.mem < needs.total_mem() {
-        Some(OfferRefusal::Mem {
-            wanted: needs.total_mem(),
-        })
-    } else if free.disk < needs.total_disk() {
-        Some(OfferRefusal::Disk {
-            wanted: needs.total_disk(),
-        })
-    } else {
-        None
+        .collect();
+    if let Some(choice) = best {
+        outcomes.push(OfferOutcome {
+            pod: index,
+            agent_id: choice.offer.agent_id.clone(),
+            hostname: choice.offer.hostname.clone(),
+            taken: true,
+            why: vec![choice.score.to_string()],
+        });
     }
+    outcomes
+}
+
+fn why_no_place(draft: &Draft<'_>, index: PodIndex) -> WaitingReason {
+    let refusals = draft.refusals.get(&index).map(waiting::count);
+    let refusals = refusals.unwrap_or_default();
+    if let Some(why) = impossible(draft) {
+        return WaitingReason::CannotBePlaced { why, refusals };
+    }
+    if refusals.is_empty() {
+        let since = draft
+            .model
+            .session()
+            .map_or(draft.now(), |session| session.since);
+        WaitingReason::NoOffer { since }
+    } else {
+        WaitingReason::NoSuitableOffer { refusals }
+    }
+}
+
+/// Why the agents that the master has can never hold all wanted members,
+/// whatever they offer; none if they can, or if the master did not tell.
+fn impossible(draft: &Draft<'_>) -> Option<String> {
+    let target = &draft.model.target;
+    let agents = draft.model.observed.agents.as_ref()?;
+    let spots: Vec<Spot<'_>> = agents
+        .values()
+        .map(Spot::from)
+        .filter(|spot| refusing::is_in_region(draft.model, *spot))
+        .collect();
+    let room = constraints::room(
+        target.placement.constraints(),
+        &spots,
+        target.reserves_ports(),
+    );
+    let wanted = usize::from(target.members);
+    (room < wanted).then(|| {
+        let members = if room == 1 { "member" } else { "members" };
+        format!(
+            "{wanted} members are wanted, and {} allows {room} {members} on the {} \
+             agents of this cluster",
+            if target.placement.constraints().is_empty() {
+                "one member an agent".to_owned()
+            } else {
+                target.placement.to_string()
+            },
+            agents.len(),
+        )
+    })
+}
+
+fn next_agent_to_be_tried(draft: &Draft<'_>) -> Option<Timestamp> {
+    let now = draft.now();
+    let avoided = draft.record.avoided.values();
+    avoided
+        .map(|avoided| avoided.until)
+        .filter(|until| *until > now)
+        .min()
 }
 
 /// Reserves the place. The placement is recorded before the ACCEPT goes out,
 /// so that a reservation of ours is always one that we know.
-fn take(draft: &mut Draft<'_>, offer: &Offer, index: PodIndex, needs: Needs) {
+fn take(draft: &mut Draft<'_>, offer: &Offer, disk: Option<Disk>, index: PodIndex) {
     let placement = Placement {
         agent_id: offer.agent_id.clone(),
         hostname: offer.hostname.clone(),
         address: offer.address.clone(),
         reservation_id: ReservationId(draft.names.next()),
         volume_id: VolumeId(draft.names.next()),
-        needs,
-        disk: None,
+        needs: draft.model.target.needs,
+        disk,
         role: Some(offer.role.clone()),
         base: offer.base.clone(),
         domain: offer.domain.clone(),

@@ -11,6 +11,7 @@ use crate::membership;
 use crate::model::Model;
 use crate::observed::MesosLink;
 use crate::offers;
+use crate::own_places;
 use crate::placing;
 use crate::reconciling;
 use crate::recovery;
@@ -43,7 +44,7 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     reconciling::ask_about_tasks(&mut draft);
     reconciling::kill_strays(&mut draft);
     // What has happened to the pods, before anything is done about it.
-    placing::look_for_own_volumes(&mut draft);
+    own_places::look_for_own_places(&mut draft);
     recovery::settle_ended_launches(&mut draft);
     recovery::note_healthy_pods(&mut draft);
     birth::look_for_quorum(&mut draft);

@@ -49,6 +49,9 @@ pub struct Record {
     /// without proof; they are kept here so that they can be told from
     /// reservations that nobody knows.
     pub abandoned: Vec<AbandonedPlacement>,
+    /// Agents on which a place could not be had lately.
+    #[serde(default)]
+    pub avoided: BTreeMap<AgentId, AvoidedAgent>,
 }
 
 impl Record {
@@ -61,6 +64,7 @@ impl Record {
             cluster: Cluster::Unborn,
             pods: BTreeMap::new(),
             abandoned: Vec::new(),
+            avoided: BTreeMap::new(),
         }
     }
 
@@ -218,6 +222,18 @@ impl Placement {
     pub fn inquiry(&self) -> TaskId {
         TaskId(format!("inquiry__{}", self.reservation_id))
     }
+}
+
+/// An agent on which a reservation or a volume could not be made, or which
+/// fell silent after one was asked for. It is not asked again for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AvoidedAgent {
+    /// Failures in a row.
+    pub failures: u32,
+    /// Until when.
+    pub until: Timestamp,
+    /// The newest failure.
+    pub why: String,
 }
 
 /// A placement that no pod uses any more.

@@ -5,9 +5,11 @@ use std::time::Duration;
 use etcd_launch::PodIndex;
 
 use crate::draft::Draft;
+use crate::offer::AgentId;
 use crate::quorum;
 use crate::record::{
-    AbandonedPlacement, Cluster, EndKind, Failures, Membership, PlacementStage,
+    AbandonedPlacement, AvoidedAgent, Cluster, EndKind, Failures, Membership,
+    PlacementStage,
 };
 
 /// First pause after a failed launch; it doubles with every further failure.
@@ -16,6 +18,13 @@ const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause between launches. The SDK's: long enough to harm nobody,
 /// short enough that a repaired agent is in use within minutes.
 const BACK_OFF_AT_MOST: Duration = Duration::from_secs(300);
+
+/// Step of the back-off at which an agent that gave no place starts: 16 seconds,
+/// time enough for other agents to make an offer.
+const AVOID_FROM_STEP: u32 = 4;
+
+/// How long the failures of an agent are remembered.
+const AVOIDED_IS_FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 
 /// A pod whose etcd has answered for this long has recovered: the next failure
 /// starts counting anew.
@@ -64,20 +73,39 @@ pub(crate) fn settle_ended_launches(draft: &mut Draft<'_>) {
     }
 }
 
-/// A placement of which Mesos shows nothing any more.
-pub(crate) fn placement_vanished(draft: &mut Draft<'_>, index: PodIndex) {
-    let stage = draft
-        .pod(index)
-        .placement
-        .as_ref()
-        .map(|placement| placement.stage);
-    let why = match stage {
-        Some(PlacementStage::Requested(_)) => "its reservation was not granted",
-        Some(PlacementStage::Confirmed) => "its agent offers without its volume",
-        Some(PlacementStage::GivenUp) | None => return,
+/// A placement that the pod never got or does not have any more.
+pub(crate) fn placement_vanished(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
+    let Some(placement) = draft.pod(index).placement.clone() else {
+        return;
     };
+    let was_confirmed = placement.stage == PlacementStage::Confirmed;
+    if !was_confirmed {
+        avoid(draft, placement.agent_id, why);
+    }
     abandon_placement(draft, index, why);
     lose_member(draft, index, why);
+}
+
+/// Looks for other agents first for a while, longer with every failure.
+fn avoid(draft: &mut Draft<'_>, agent_id: AgentId, why: &str) {
+    let now = draft.now();
+    // Agents that have been left alone for long are forgotten, so that the
+    // record stays small.
+    draft
+        .record
+        .avoided
+        .retain(|_, avoided| now.since(avoided.until) < AVOIDED_IS_FORGOTTEN_AFTER);
+    let failures = draft
+        .record
+        .avoided
+        .get(&agent_id)
+        .map_or(0, |avoided| avoided.failures);
+    let avoided = AvoidedAgent {
+        failures: failures.saturating_add(1),
+        until: now.plus(back_off(failures.saturating_add(AVOID_FROM_STEP))),
+        why: why.to_owned(),
+    };
+    draft.record.avoided.insert(agent_id, avoided);
 }
 
 /// Lets go of a placement. Nothing on it is touched: it may hold the newest

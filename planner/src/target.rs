@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use etcd_config::placement::PlacementConstraints;
 use etcd_launch::{EtcdProgram, Scheme, Tuning};
 
 use crate::offer::{Megabytes, MilliCpus};
@@ -17,7 +18,7 @@ pub struct Target {
     /// Number of members.
     pub members: u16,
     /// Where members may go.
-    pub placement: PlacementRule,
+    pub placement: PlacementConstraints,
     /// The region that members must be in; none for the one of the masters.
     #[serde(default)]
     pub region: Option<String>,
@@ -42,13 +43,12 @@ pub struct Target {
     pub stop_grace_ms: u64,
 }
 
-/// Which agents may hold a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PlacementRule {
-    /// Any agent. The fixed ports still keep two members apart.
-    Anywhere,
-    /// At most one member on a host.
-    UniqueHostname,
+impl Target {
+    /// Whether members take fixed ports of their agents, so that no two can be
+    /// on one.
+    pub fn reserves_ports(&self) -> bool {
+        true
+    }
 }
 
 /// The kind of disk that a volume is made on.

@@ -23,6 +23,18 @@ pub enum WaitingReason {
         /// Since when offers are wanted.
         since: Timestamp,
     },
+    /// Offers are at hand, and more are collected for a moment.
+    CollectingOffers {
+        /// How many.
+        offers: usize,
+    },
+    /// The agents of the Mesos cluster can never hold all members.
+    CannotBePlaced {
+        /// Why not.
+        why: String,
+        /// How many agents were refused for each reason.
+        refusals: BTreeMap<OfferRefusal, usize>,
+    },
     /// Offers came, and none was good enough.
     NoSuitableOffer {
         /// How many agents were refused for each reason.
@@ -120,6 +132,8 @@ impl WaitingReason {
             WaitingReason::NotConnected { .. } => "not_connected",
             WaitingReason::Reconciling => "reconciling",
             WaitingReason::NoOffer { .. } => "no_offer",
+            WaitingReason::CollectingOffers { .. } => "collecting_offers",
+            WaitingReason::CannotBePlaced { .. } => "cannot_be_placed",
             WaitingReason::NoSuitableOffer { .. } => "no_suitable_offer",
             WaitingReason::PlacementUnconfirmed { .. } => "placement_unconfirmed",
             WaitingReason::OwnResourcesNotOffered { .. } => "own_resources_not_offered",
@@ -153,14 +167,23 @@ impl fmt::Display for WaitingReason {
             WaitingReason::NoOffer { .. } => {
                 f.write_str("no agent has offered resources")
             }
+            WaitingReason::CollectingOffers { offers: 1 } => {
+                f.write_str("one offer is at hand, and more are waited for a moment")
+            }
+            WaitingReason::CollectingOffers { offers } => write!(
+                f,
+                "{offers} offers are at hand, and more are waited for a moment"
+            ),
+            WaitingReason::CannotBePlaced { why, refusals } => {
+                write!(f, "cannot be placed: {why}")?;
+                if !refusals.is_empty() {
+                    f.write_str("; ")?;
+                }
+                write_refusals(f, refusals)
+            }
             WaitingReason::NoSuitableOffer { refusals } => {
                 f.write_str("no offer is suitable: ")?;
-                for (place, (refusal, agents)) in refusals.iter().enumerate() {
-                    let separator = if place == 0 { "" } else { "; " };
-                    let plural = if *agents == 1 { "agent" } else { "agents" };
-                    write!(f, "{separator}{refusal} ({agents} {plural} refused)")?;
-                }
-                Ok(())
+                write_refusals(f, refusals)
             }
             WaitingReason::PlacementUnconfirmed { hostname } => {
                 write!(f, "reserved resources on {hostname} have not been seen yet")
@@ -231,11 +254,35 @@ impl fmt::Display for WaitingReason {
     }
 }
 
+fn write_refusals(
+    f: &mut fmt::Formatter<'_>,
+    refusals: &BTreeMap<OfferRefusal, usize>,
+) -> fmt::Result {
+    for (place, (refusal, agents)) in refusals.iter().enumerate() {
+        let separator = if place == 0 { "" } else { "; " };
+        let plural = if *agents == 1 { "agent" } else { "agents" };
+        write!(f, "{separator}{refusal} ({agents} {plural} refused)")?;
+    }
+    Ok(())
+}
+
 /// Why an offer was not good enough for a pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OfferRefusal {
-    /// Another member is on that host.
-    HostTaken,
+    /// The agent is in another region.
+    Region {
+        /// The wanted one; none for that of the masters.
+        wanted: Option<String>,
+    },
+    /// A placement constraint forbids it.
+    Constraint {
+        /// The constraint, as the operator knows it.
+        rule: String,
+    },
+    /// A place could not be had there lately.
+    Avoided,
+    /// It has just been taken for another pod.
+    Taken,
     /// Not enough CPUs.
     Cpus {
         /// Wanted.
@@ -256,19 +303,34 @@ pub enum OfferRefusal {
         /// Which.
         port: u16,
     },
-    /// It was given up for this pod.
-    Gone,
+    /// No disk of the wanted kind is large enough.
+    NoSuchDisk {
+        /// The kind.
+        kind: String,
+        /// Wanted size.
+        wanted: Megabytes,
+    },
 }
 
 impl fmt::Display for OfferRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OfferRefusal::HostTaken => f.write_str("hostname UNIQUE"),
+            OfferRefusal::Region {
+                wanted: Some(region),
+            } => write!(f, "not in region {region}"),
+            OfferRefusal::Region { wanted: None } => {
+                f.write_str("not in the masters' region")
+            }
+            OfferRefusal::Constraint { rule } => f.write_str(rule),
+            OfferRefusal::Taken => f.write_str("just taken for another pod"),
+            OfferRefusal::Avoided => f.write_str("a place could not be had there lately"),
             OfferRefusal::Cpus { wanted } => write!(f, "fewer than {wanted} cpus"),
             OfferRefusal::Mem { wanted } => write!(f, "less than {wanted} of memory"),
             OfferRefusal::Disk { wanted } => write!(f, "less than {wanted} of disk"),
             OfferRefusal::Port { port } => write!(f, "port {port} not offered"),
-            OfferRefusal::Gone => f.write_str("agent given up"),
+            OfferRefusal::NoSuchDisk { kind, wanted } => {
+                write!(f, "no {kind} disk of {wanted}")
+            }
         }
     }
 }

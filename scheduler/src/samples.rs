@@ -17,7 +17,7 @@ use etcd_planner::record::{
     Cluster, Enrolled, Failures, Incarnation, Launch, Membership, Placement,
     PlacementStage, Pod, Record, TargetId,
 };
-use etcd_planner::target::{DiskWish, Needs, PlacementRule};
+use etcd_planner::target::{DiskWish, Needs};
 use etcd_planner::{Model, Target, Timestamp};
 
 use crate::published::Published;
@@ -33,7 +33,7 @@ pub(crate) fn target() -> Target {
     Target {
         service: "etcd".into(),
         members: 3,
-        placement: PlacementRule::UniqueHostname,
+        placement: etcd_config::PlacementConstraints::default(),
         region: None,
         disk: DiskWish::Root,
         offer_collection_ms: 0,

@@ -1,10 +1,10 @@
 //! From options to the planner's target.
 
-use etcd_config::{Options, Placement};
+use etcd_config::Options;
 use etcd_launch::{EtcdProgram, Scheme, Tuning};
 use etcd_planner::Target;
 use etcd_planner::offer::{Megabytes, MilliCpus};
-use etcd_planner::target::{DiskWish, Needs, PlacementRule};
+use etcd_planner::target::{DiskWish, Needs};
 
 /// What the options ask for, with the etcd that is to run.
 pub fn target(options: &Options, program: EtcdProgram) -> Target {
@@ -12,10 +12,7 @@ pub fn target(options: &Options, program: EtcdProgram) -> Target {
     Target {
         service: options.service.name.as_str().to_owned(),
         members: u16::try_from(node.count.get()).unwrap_or(u16::MAX),
-        placement: match node.placement_constraint {
-            Placement::Anywhere => PlacementRule::Anywhere,
-            Placement::UniqueHostname => PlacementRule::UniqueHostname,
-        },
+        placement: node.placement_constraint.clone(),
         region: None,
         disk: DiskWish::Root,
         offer_collection_ms: 0,

@@ -16,7 +16,7 @@ use etcd_planner::offer::{
     PortRange, ReservationId, ReservedBundle, TaskId, VolumeId,
 };
 use etcd_planner::record::{Cluster, Placement, Record, TargetId};
-use etcd_planner::target::{Needs, PlacementRule};
+use etcd_planner::target::Needs;
 use etcd_planner::{
     Decision, Effect, Event, Model, Target, Timestamp, Turn, plan, quorum,
 };
@@ -134,7 +134,7 @@ pub(crate) fn target(members: u16) -> Target {
     Target {
         service: "etcd".into(),
         members,
-        placement: PlacementRule::UniqueHostname,
+        placement: etcd_config::PlacementConstraints::default(),
         region: None,
         disk: etcd_planner::target::DiskWish::Root,
         offer_collection_ms: 0,

@@ -19,7 +19,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::artifacts::{EtcdSource, ExecutorSource};
-use crate::commands::CommandRefusal;
+use crate::commands::{Actor, Command, CommandRefusal};
 use crate::samples;
 
 mod pages;
@@ -32,7 +32,7 @@ const WRITE: &str = "Bearer write-write-write";
 /// A service behind the router, and the ends that the loop would hold.
 struct Service {
     state: ApiState,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Order>,
     _published: watch::Sender<Arc<Published>>,
     _directory: TempDir,
 }
@@ -60,7 +60,7 @@ impl Service {
             write_program(&directory, name);
         }
         let tokens = directory.path().join("tokens");
-        std::fs::write(&tokens, "read:read-read-read-read\nwrite-write-write\n").unwrap();
+        std::fs::write(&tokens, "read:read-read-read-read\nwrite-write-write alice\n").unwrap();
         let artifacts = Artifacts::open(
             &ExecutorSource::File(directory.path().join("etcd-executor")),
             &EtcdSource::Directory(directory.path().to_owned()),
@@ -144,7 +144,12 @@ fn deploying() -> Service {
     };
     model.record.cluster = Cluster::Forming(incarnation);
     let reason = WaitingReason::NoSuitableOffer {
-        refusals: BTreeMap::from([(OfferRefusal::HostTaken, 2)]),
+        refusals: BTreeMap::from([(
+            OfferRefusal::Constraint {
+                rule: "hostname UNIQUE".into(),
+            },
+            2,
+        )]),
     };
     let waiting = BTreeMap::from([(third, reason)]);
     Service::showing(Published::of(&model, waiting, None, samples::NOW))

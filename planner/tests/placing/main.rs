@@ -1,0 +1,371 @@
+//! Which agent gets which pod, and what is said of those that get none.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agents;
+mod properties;
+
+use std::time::Duration;
+
+use etcd_planner::event::{OperationStatus, OperationVerdict};
+use etcd_planner::record::PlacementStage;
+use etcd_planner::target::DiskWish;
+use etcd_planner::{Effect, Event, Model, Target};
+
+use agents::{T0, decide, facts, offer, places, subscribed, target};
+
+/// Offers of these agents for this target, in both orders: the choice must not
+/// depend on it.
+#[track_caller]
+fn check_target(target: Target, agents: &[&str], expected: &str) {
+    for backwards in [false, true] {
+        let mut offers: Vec<_> = agents.iter().map(|line| offer(line)).collect();
+        if backwards {
+            offers.reverse();
+        }
+        // Offers are kept by id, so the order is turned by the ids too.
+        for (place, offer) in offers.iter_mut().enumerate() {
+            offer.id.0 = format!("{place}");
+        }
+        let mut model = subscribed(target.clone());
+        model.apply(Event::Offers(offers), T0);
+        assert_eq!(places(&decide(&model, T0)), expected, "{agents:?}");
+    }
+}
+
+#[track_caller]
+fn check(constraints: &str, agents: &[&str], expected: &str) {
+    check_target(target(constraints), agents, expected);
+}
+
+#[test]
+fn constraints_choose_agents() {
+    check("hostname:UNIQUE", &["a", "b", "c"], "0@a 1@b 2@c");
+    check(
+        "hostname:UNIQUE",
+        &["a", "b"],
+        "0@a 1@b 2: no offer is suitable: hostname UNIQUE (2 agents refused)",
+    );
+    check(
+        "rack:UNIQUE",
+        &["a rack=1", "b rack=1", "c rack=2", "d", "e rack=3"],
+        "0@a 1@c 2@e",
+    );
+    check(
+        "rack:IS:2",
+        &["a rack=1", "b rack=2", "c rack=2", "d rack=2"],
+        "0@b 1@c 2@d",
+    );
+    check(
+        "@zone:MAX_PER:2",
+        &["a zone=z1", "b zone=z1", "c zone=z1", "d zone=z2"],
+        "0@a 1@d 2@b",
+    );
+    check(
+        "rack:CLUSTER:9",
+        &["a rack=1", "b"],
+        "0: no offer is suitable: rack CLUSTER 9 (2 agents refused) \
+         1: no offer is suitable: rack CLUSTER 9 (2 agents refused) \
+         2: no offer is suitable: rack CLUSTER 9 (2 agents refused)",
+    );
+}
+
+#[test]
+fn without_constraints_members_are_spread_all_the_same() {
+    check(
+        "",
+        &["a zone=z1", "b zone=z1", "c zone=z2", "d zone=z3"],
+        "0@a 1@c 2@d",
+    );
+    // One host runs two agents: the other hosts come first.
+    check("", &["a host=x", "b host=x", "c", "d"], "0@a 1@c 2@d");
+}
+
+#[test]
+fn a_later_advantage_counts_only_where_earlier_ones_are_equal() {
+    // Memory that is left decides between equals,
+    check(
+        "",
+        &["a mem=4000", "b mem=9000", "c mem=8000", "d mem=5000"],
+        "0@b 1@c 2@d",
+    );
+    // but never against zones,
+    check(
+        "",
+        &[
+            "a zone=z1 mem=9000",
+            "b zone=z1 mem=8000",
+            "c zone=z2 mem=2000",
+            "d zone=z3",
+        ],
+        "0@a 1@d 2@c",
+    );
+    // and an agent that is going away is the last to be taken.
+    check(
+        "",
+        &["a away zone=z1", "b zone=z2", "c zone=z2", "d zone=z2"],
+        "0@b 1@c 2@d",
+    );
+}
+
+#[test]
+fn members_stay_in_the_region_of_the_masters() {
+    let agents = ["a region=north", "b region=south", "c region=north", "d"];
+    check("", &agents, "0@a 1@d 2@c");
+    // A constraint that speaks of regions replaces the rule.
+    let one = |constraints, region: Option<&str>| Target {
+        members: 1,
+        region: region.map(str::to_owned),
+        ..target(constraints)
+    };
+    check_target(one("@region:IS:south", None), &agents, "0@b");
+    check_target(one("", Some("south")), &agents, "0@b");
+    check_target(
+        one("", Some("west")),
+        &agents,
+        "0: no offer is suitable: not in region west (4 agents refused)",
+    );
+    check_target(
+        one("", None),
+        &agents[1..2],
+        "0: no offer is suitable: not in the masters' region (1 agent refused)",
+    );
+}
+
+#[test]
+fn resources_that_lack_are_named() {
+    check(
+        "",
+        &["a cpus=1000", "b mem=1000", "c disk=5000", "d noport"],
+        "0: no offer is suitable: fewer than 1.1 cpus (1 agent refused); less than 1056 MB \
+         of memory (1 agent refused); less than 5376 MB of disk (1 agent refused); \
+         port 2379 not offered (1 agent refused) \
+         1: no offer is suitable: fewer than 1.1 cpus (1 agent refused); less than 1056 MB \
+         of memory (1 agent refused); less than 5376 MB of disk (1 agent refused); \
+         port 2379 not offered (1 agent refused) \
+         2: no offer is suitable: fewer than 1.1 cpus (1 agent refused); less than 1056 MB \
+         of memory (1 agent refused); less than 5376 MB of disk (1 agent refused); \
+         port 2379 not offered (1 agent refused)",
+    );
+}
+
+#[track_caller]
+fn check_disks(wish: DiskWish, agents: &[&str], expected: &str) {
+    let target = Target {
+        disk: wish,
+        members: 1,
+        ..target("")
+    };
+    let mut model = subscribed(target);
+    model.apply(
+        Event::Offers(agents.iter().map(|line| offer(line)).collect()),
+        T0,
+    );
+    let decision = decide(&model, T0);
+    let pod = &decision.record.pods[&etcd_launch::PodIndex(0)];
+    let text = match &pod.placement {
+        Some(placement) => match &placement.disk {
+            Some(disk) => format!(
+                "{} {} of {}",
+                placement.agent_id,
+                disk.size,
+                disk.source.root.as_deref().unwrap()
+            ),
+            None => format!(
+                "{} {} of its own",
+                placement.agent_id,
+                placement.volume_size()
+            ),
+        },
+        None => places(&decision),
+    };
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn volumes_are_made_on_the_wanted_kind_of_disk() {
+    let mount = DiskWish::Mount { profiles: vec![] };
+    let fast = DiskWish::Mount {
+        profiles: vec!["fast".into()],
+    };
+    check_disks(
+        DiskWish::Root,
+        &["a disk:mount=9000"],
+        "a 5120 MB of its own",
+    );
+    check_disks(
+        mount.clone(),
+        &["a disk:mount=9000"],
+        "a 9000 MB of /disks/9000",
+    );
+    // The smallest whole disk that is large enough, over all agents.
+    check_disks(
+        mount.clone(),
+        &[
+            "a disk:mount=9000",
+            "b disk:mount=6000",
+            "c disk:mount=5000",
+        ],
+        "b 6000 MB of /disks/6000",
+    );
+    check_disks(
+        fast,
+        &[
+            "a disk:mount=6000",
+            "b disk:mount=9000@fast",
+            "c disk:mount=6000@slow",
+        ],
+        "b 9000 MB of /disks/9000",
+    );
+    // Of a shared disk no more than is wanted.
+    check_disks(
+        DiskWish::Path,
+        &["a disk:path=6000 disk:path=9000"],
+        "a 5120 MB of /disks/9000",
+    );
+    check_disks(
+        mount,
+        &["a disk:path=9000", "b disk:mount=9000@fast", "c"],
+        "0: no offer is suitable: no MOUNT disk of 5120 MB (3 agents refused)",
+    );
+}
+
+#[test]
+fn what_can_never_be_is_said_at_once() {
+    let agents = ["a zone=z1", "b zone=z1"];
+    let mut model = subscribed(target("@zone:UNIQUE"));
+    let offers: Vec<_> = agents.iter().map(|line| offer(line)).collect();
+    model.apply(Event::Agents(offers.iter().map(facts).collect()), T0);
+    // No offer has come, and none has to.
+    assert_eq!(
+        decide(&model, T0).waiting[&etcd_launch::PodIndex(0)].to_string(),
+        "cannot be placed: 3 members are wanted, and [[\"@zone\", \"UNIQUE\"]] allows \
+         1 member on the 2 agents of this cluster"
+    );
+    model.apply(Event::Offers(offers), T0);
+    assert_eq!(
+        places(&decide(&model, T0)),
+        "0@a 1: cannot be placed: 3 members are wanted, and [[\"@zone\", \"UNIQUE\"]] \
+         allows 1 member on the 2 agents of this cluster; @zone UNIQUE (2 agents refused) \
+         2: cannot be placed: 3 members are wanted, and [[\"@zone\", \"UNIQUE\"]] allows \
+         1 member on the 2 agents of this cluster; @zone UNIQUE (2 agents refused)"
+    );
+}
+
+#[test]
+fn offers_are_collected_for_a_moment() {
+    let target = Target {
+        offer_collection_ms: 300,
+        members: 1,
+        ..target("")
+    };
+    let mut model = subscribed(target);
+    model.apply(Event::Offers(vec![offer("a mem=2000")]), T0);
+    let decision = decide(&model, T0);
+    assert_eq!(
+        places(&decision),
+        "0: one offer is at hand, and more are waited for a moment"
+    );
+    assert!(
+        !decision
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Decline { .. })),
+        "an offer that is still wanted is kept: {decision}"
+    );
+    let over = T0.plus(Duration::from_millis(300));
+    assert_eq!(decision.wake_at, Some(over));
+    let _ = model.absorb(decision, T0);
+    model.apply(
+        Event::Offers(vec![offer("b mem=9000")]),
+        T0.plus(Duration::from_millis(200)),
+    );
+    assert_eq!(places(&decide(&model, over)), "0@b");
+}
+
+/// Places etcd-0 on `a` and gives the model after that.
+fn placed_on_a() -> Model {
+    let target = Target {
+        members: 2,
+        ..target("")
+    };
+    let mut model = subscribed(target);
+    model.apply(Event::Offers(vec![offer("a")]), T0);
+    let decision = decide(&model, T0);
+    assert!(places(&decision).starts_with("0@a 1: "), "{decision}");
+    for (id, _) in model.absorb(decision, T0) {
+        let outcome = etcd_planner::Outcome::Done;
+        model.apply(Event::EffectDone { id, outcome }, T0);
+    }
+    model
+}
+
+#[test]
+fn a_volume_that_cannot_be_created_is_looked_for_elsewhere() {
+    let mut model = placed_on_a();
+    let placement = model.record.pods[&etcd_launch::PodIndex(0)]
+        .placement
+        .clone()
+        .unwrap();
+    model.apply(
+        Event::OperationStatus(OperationStatus {
+            id: placement.create_operation(),
+            verdict: OperationVerdict::Failed,
+            words: "OPERATION_FAILED: read-only file system".into(),
+        }),
+        T0,
+    );
+    let soon = T0.plus(Duration::from_secs(1));
+    let again = ["a", "b"].map(|line| {
+        let mut offer = offer(line);
+        offer.id.0.push_str("-again");
+        offer.received = soon;
+        offer
+    });
+    model.apply(Event::Offers(again.to_vec()), soon);
+    let decision = decide(&model, soon);
+    assert_eq!(
+        places(&decision),
+        "0@b 1: no offer is suitable: a place could not be had there lately (1 agent \
+         refused); just taken for another pod (1 agent refused)"
+    );
+    let abandoned = &decision.record.abandoned[0];
+    assert_eq!(
+        abandoned.why,
+        "the agent could not create the volume: OPERATION_FAILED: read-only file system"
+    );
+    let avoided = &decision.record.avoided[&placement.agent_id];
+    assert_eq!(
+        (avoided.failures, avoided.until),
+        (1, soon.plus(Duration::from_secs(16)))
+    );
+    assert!(
+        decision.judged.outcomes.iter().any(|outcome| !outcome.taken
+            && outcome.why
+                == [format!(
+                    "a place could not be had there lately: {}",
+                    abandoned.why
+                )]),
+        "{:?}",
+        decision.judged.outcomes
+    );
+}
+
+#[test]
+fn an_empty_place_on_a_silent_agent_is_left() {
+    let mut model = placed_on_a();
+    let seconds = |seconds| T0.plus(Duration::from_secs(seconds));
+    let decision = decide(&model, seconds(59));
+    assert!(places(&decision).starts_with("0@a"), "{decision}");
+    let _ = model.absorb(decision, seconds(59));
+    let decision = decide(&model, seconds(60));
+    assert!(places(&decision).starts_with("0: "), "{decision}");
+    assert_eq!(
+        decision.record.abandoned[0].why,
+        "nothing was started there yet, and its agent is silent"
+    );
+    assert!(matches!(
+        decision.record.abandoned[0].placement.stage,
+        PlacementStage::Requested(_)
+    ));
+}
