@@ -39,7 +39,8 @@ impl Lease {
     /// Takes a free range with locks in a directory, which is made if need be.
     ///
     /// If the last holder died without cleaning up, what still works below the
-    /// directory that it had recorded is killed first.
+    /// directory that it had recorded is killed first, and what is mounted there is
+    /// taken away.
     pub fn take_from(locks: &Path) -> Result<Self, LocalError> {
         fs::create_dir_all(locks)
             .map_err(|source| LocalError::file("make", locks, source))?;
@@ -128,7 +129,7 @@ impl Lease {
         if recorded.is_empty() {
             return Ok(());
         }
-        reaper::reap(&PathBuf::from(recorded))?;
+        reaper::clear(&PathBuf::from(recorded))?;
         self.forget_root()
     }
 }

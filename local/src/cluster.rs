@@ -1,5 +1,7 @@
 //! A whole Mesos cluster for a test: one master, some agents, gone when dropped.
 
+mod host;
+
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddrV4;
@@ -12,9 +14,13 @@ use rustix::process::Signal;
 use crate::LocalError;
 use crate::addresses::Lease;
 use crate::daemon::Lifetime;
-use crate::mesos::{Agent, AgentConfig, Launcher, Master, MasterConfig, Timing};
+use crate::mesos::{
+    Agent, AgentConfig, FaultDomain, Launcher, Master, MasterConfig, Timing,
+};
 use crate::programs::{self, HelperProgram};
 use crate::reaper;
+
+pub use host::{Disk, Host};
 
 /// Set to anything, it keeps the directory of every cluster, with logs and sandboxes.
 pub const KEEP_VARIABLE: &str = "ETCD_TESTS_KEEP";
@@ -29,27 +35,69 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// What kind of cluster to start.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterOptions {
-    /// How many agents are there from the start.
-    pub agents: u8,
-    /// Where everything lies; a fresh directory among the temporary files if `None`.
-    pub root: Option<PathBuf>,
-    /// More flags of the master.
-    pub master_flags: Vec<String>,
-    /// More flags of every agent.
-    pub agent_flags: Vec<String>,
-    /// What every agent offers, if not [`crate::mesos::DEFAULT_RESOURCES`].
-    pub resources: Option<String>,
-    /// More variables of every agent and its executors.
-    pub environment: Vec<(OsString, OsString)>,
+    hosts: Vec<Host>,
+    root: Option<PathBuf>,
+    master_domain: Option<FaultDomain>,
+    master_flags: Vec<String>,
+    agent_flags: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl ClusterOptions {
-    /// A cluster with so many agents and all else as usual.
+    /// A cluster with so many usual hosts.
     pub fn with_agents(agents: u8) -> Self {
+        ClusterOptions::of(std::iter::repeat_n(Host::new(), usize::from(agents)))
+    }
+
+    /// A cluster of these hosts, each with an agent.
+    pub fn of(hosts: impl IntoIterator<Item = Host>) -> Self {
         ClusterOptions {
-            agents,
+            hosts: hosts.into_iter().collect(),
             ..ClusterOptions::default()
         }
+    }
+
+    /// Everything lies here, and not in a fresh directory among the temporary files.
+    #[must_use]
+    pub fn root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.root = Some(root.into());
+        self
+    }
+
+    /// The master's region, the local one. Mesos: a host with a domain needs a master
+    /// with one.
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.master_domain = Some(FaultDomain {
+            region: region.into(),
+            zone: "of-the-master".to_owned(),
+        });
+        self
+    }
+
+    /// A flag of the master, `--name=value`; it wins over ours of the same name.
+    #[must_use]
+    pub fn master_flag(mut self, flag: impl Into<String>) -> Self {
+        self.master_flags.push(flag.into());
+        self
+    }
+
+    /// A flag of every agent, `--name=value`; it wins over ours of the same name.
+    #[must_use]
+    pub fn agent_flag(mut self, flag: impl Into<String>) -> Self {
+        self.agent_flags.push(flag.into());
+        self
+    }
+
+    /// A variable of every agent and its executors.
+    #[must_use]
+    pub fn variable(
+        mut self,
+        name: impl Into<OsString>,
+        value: impl Into<OsString>,
+    ) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
     }
 }
 
@@ -87,6 +135,7 @@ impl LocalCluster {
             lifetime: Lifetime::WithParent,
         };
         let mut lease = Lease::take()?;
+        let hosts = options.hosts.clone();
         let root = options.root.clone().unwrap_or_else(fresh_root);
         fs::create_dir_all(&root)
             .map_err(|source| LocalError::file("make", &root, source))?;
@@ -96,9 +145,9 @@ impl LocalCluster {
 
         let address = lease.address(MASTER_HOST, MASTER_PORT);
         let mut config = MasterConfig::new(address, root.join("master"), Timing::Quick);
-        config.extra_flags = options.master_flags.clone();
+        config.domain.clone_from(&options.master_domain);
+        config.extra_flags.clone_from(&options.master_flags);
         let master = Master::start(config, &launcher)?;
-        let count = options.agents;
         let mut cluster = LocalCluster {
             master,
             agents: Vec::new(),
@@ -108,12 +157,12 @@ impl LocalCluster {
             lease,
         };
         cluster.master.wait_until_leading(START_LIMIT).await?;
-        for _ in 0..count {
-            cluster.add_agent()?;
+        for host in &hosts {
+            cluster.add_host(host)?;
         }
         cluster
             .master
-            .wait_until_registered(usize::from(count), START_LIMIT)
+            .wait_until_registered(hosts.len(), START_LIMIT)
             .await?;
         for agent in &mut cluster.agents {
             agent.wait_until_registered(START_LIMIT).await?;
@@ -121,14 +170,21 @@ impl LocalCluster {
         Ok(cluster)
     }
 
-    /// Starts one more agent, without waiting for it.
+    /// Adds one more usual host, without waiting for its agent.
     pub fn add_agent(&mut self) -> Result<&mut Agent, LocalError> {
-        let config = self.next_agent_config();
+        self.add_host(&Host::new())
+    }
+
+    /// Adds one more host, without waiting for its agent.
+    pub fn add_host(&mut self, host: &Host) -> Result<&mut Agent, LocalError> {
+        let mut config = self.next_agent_config();
+        host.describe_to(&mut config);
+        host.make_disks(&config.directory)?;
         self.add_agent_with(config)
     }
 
-    /// The configuration that the next agent would have, to be changed and given to
-    /// [`LocalCluster::add_agent_with`].
+    /// The configuration that the agent of the next usual host would have, to be
+    /// changed and given to [`LocalCluster::add_agent_with`].
     pub fn next_agent_config(&self) -> AgentConfig {
         let number = u8::try_from(self.agents.len() + 1).unwrap_or(u8::MAX);
         let name = format!("mesos-agent-{number}");
@@ -140,11 +196,8 @@ impl LocalCluster {
             self.root.join(name),
             Timing::Quick,
         );
-        config.extra_flags = self.options.agent_flags.clone();
+        config.extra_flags.clone_from(&self.options.agent_flags);
         config.environment = self.options.environment.iter().cloned().collect();
-        if let Some(resources) = &self.options.resources {
-            config.resources.clone_from(resources);
-        }
         config
     }
 
@@ -193,8 +246,10 @@ impl Drop for LocalCluster {
             let _ = agent.kill(Signal::KILL);
         }
         let _ = self.master.kill(Signal::KILL);
-        let reaped = reaper::reap(&self.root).and_then(|_| self.lease.forget_root());
-        if let Err(error) = reaped {
+        // Mounts go even if the directory stays: nobody would think of them later, and
+        // to remove what is below one would be to empty a disk.
+        let cleared = reaper::clear(&self.root).and_then(|()| self.lease.forget_root());
+        if let Err(error) = cleared {
             eprintln!("cluster in {}: {error}", self.root.display());
             return;
         }

@@ -5,6 +5,7 @@
 //! * [`mesos`] starts and stops them, [`daemon`] is one such process, [`guard`] what
 //!   each of them is before it becomes itself.
 //! * [`fetcher`] stands in for `mesos-fetcher`.
+//! * [`mounts`] makes disks for tests.
 //! * [`addresses`] leases loopback ranges, [`reaper`] ends what agents leave behind.
 //! * [`cluster`] puts all this together for tests.
 //!
@@ -19,6 +20,7 @@ mod error;
 pub mod fetcher;
 pub mod guard;
 pub mod mesos;
+pub mod mounts;
 pub mod processes;
 pub mod programs;
 pub mod reaper;

@@ -3,6 +3,7 @@
 mod agent;
 mod master;
 mod operator;
+mod resources;
 
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ pub use agent::{Agent, AgentConfig, DEFAULT_RESOURCES};
 pub use master::{Master, MasterConfig, Registry};
 pub(crate) use operator::with_causes;
 pub use operator::{AgentId, RegisteredAgent};
+pub use resources::{DiskKind, DiskResource, HostResources};
 
 use crate::LocalError;
 use crate::daemon::Lifetime;
@@ -67,6 +69,21 @@ fn listen_flags(address: SocketAddrV4, hostname: &str) -> [String; 3] {
 
 fn path_flag(name: &str, path: &Path) -> String {
     format!("--{name}={}", path.display())
+}
+
+/// Our flags with those of others, which win over ours of the same name: Mesos refuses a
+/// flag that is given twice.
+fn with_extra_flags(mut flags: Vec<String>, extra: &[String]) -> Vec<String> {
+    fn name(flag: &str) -> &str {
+        let bare = flag.trim_start_matches("--");
+        let bare = bare.strip_prefix("no-").unwrap_or(bare);
+        bare.split('=').next().unwrap_or(bare)
+    }
+    for flag in extra {
+        flags.retain(|ours| name(ours) != name(flag));
+        flags.push(flag.clone());
+    }
+    flags
 }
 
 /// Mesos makes links from sandboxes to volumes that are relative to the work

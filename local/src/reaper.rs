@@ -60,6 +60,13 @@ pub fn reap(root: &Path) -> Result<usize, LocalError> {
     }
 }
 
+/// Ends every process that works in `root` or below, then takes away the mounts there.
+pub fn clear(root: &Path) -> Result<(), LocalError> {
+    reap(root)?;
+    unmount_below(root)?;
+    Ok(())
+}
+
 /// Takes away every mount below `root`, the innermost first. Returns how many.
 pub fn unmount_below(root: &Path) -> Result<usize, LocalError> {
     let Some(root) = checked_root(root)? else {

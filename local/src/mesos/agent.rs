@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{FaultDomain, Launcher, Timing, absolute, listen_flags, path_flag};
+use super::{
+    FaultDomain, Launcher, Timing, absolute, listen_flags, path_flag, with_extra_flags,
+};
 use crate::LocalError;
 use crate::daemon::{Daemon, DaemonSpec};
 use crate::reaper;
@@ -46,7 +48,7 @@ pub struct AgentConfig {
     pub domain: Option<FaultDomain>,
     /// How soon it notices things.
     pub timing: Timing,
-    /// More flags, `--name=value`.
+    /// More flags, `--name=value`; they win over ours of the same name.
     pub extra_flags: Vec<String>,
     /// More variables; executors inherit them.
     pub environment: BTreeMap<OsString, OsString>,
@@ -120,8 +122,7 @@ impl AgentConfig {
             ));
         }
         flags.extend(self.domain.as_ref().map(FaultDomain::flag));
-        flags.extend(self.extra_flags.iter().cloned());
-        flags
+        with_extra_flags(flags, &self.extra_flags)
     }
 
     fn daemon(&self, launcher: &Launcher) -> Result<DaemonSpec, LocalError> {
@@ -296,13 +297,14 @@ mod tests {
                 config
                     .attributes
                     .insert("class".to_owned(), "ssd".to_owned());
+                config.extra_flags.push("--switch_user".to_owned());
             },
             &[
-                "--no-switch_user",
+                "--switch_user",
                 "--hostname=host-2",
                 "--attributes=class:ssd;rack:r1",
             ],
-            &[],
+            &["--no-switch_user"],
         );
     }
 }

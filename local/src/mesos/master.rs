@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::operator::{MasterState, OperatorApi, RegisteredAgent};
-use super::{FaultDomain, Launcher, Timing, absolute, listen_flags, path_flag};
+use super::{
+    FaultDomain, Launcher, Timing, absolute, listen_flags, path_flag, with_extra_flags,
+};
 use crate::LocalError;
 use crate::daemon::{Daemon, DaemonSpec};
 use crate::waiting::{Look, wait_until};
@@ -45,7 +47,7 @@ pub struct MasterConfig {
     pub timing: Timing,
     /// Its fault domain; needed if agents have one.
     pub domain: Option<FaultDomain>,
-    /// More flags, `--name=value`.
+    /// More flags, `--name=value`; they win over ours of the same name.
     pub extra_flags: Vec<String>,
 }
 
@@ -85,8 +87,7 @@ impl MasterConfig {
         };
         flags.extend(timing.iter().map(|flag| (*flag).to_owned()));
         flags.extend(self.domain.as_ref().map(FaultDomain::flag));
-        flags.extend(self.extra_flags.iter().cloned());
-        flags
+        with_extra_flags(flags, &self.extra_flags)
     }
 
     fn daemon(&self, launcher: &Launcher) -> Result<DaemonSpec, LocalError> {
@@ -260,16 +261,20 @@ mod tests {
             |config| {
                 config.timing = Timing::Quick;
                 config.registry = Registry::InMemory;
-                config.extra_flags.push("--roles=etcd".to_owned());
+                config.extra_flags = vec![
+                    "--weights=etcd=2".to_owned(),
+                    "--allocation_interval=1secs".to_owned(),
+                ];
                 config.domain = Some(FaultDomain {
                     region: "r".to_owned(),
                     zone: "z".to_owned(),
                 });
             },
             "--ip=127.0.0.1 --hostname=127.0.0.1 --port=5050 --work_dir=/c/master/work \
-             --registry=in_memory --allocation_interval=100ms --agent_ping_timeout=1secs \
-             --max_agent_ping_timeouts=2 --domain={\"fault_domain\":{\"region\":\
-             {\"name\":\"r\"},\"zone\":{\"name\":\"z\"}}} --roles=etcd",
+             --registry=in_memory --agent_ping_timeout=1secs --max_agent_ping_timeouts=2 \
+             --domain={\"fault_domain\":{\"region\":\
+             {\"name\":\"r\"},\"zone\":{\"name\":\"z\"}}} --weights=etcd=2 \
+             --allocation_interval=1secs",
         );
     }
 }

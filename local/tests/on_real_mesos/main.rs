@@ -5,6 +5,7 @@
 )]
 
 mod framework;
+mod hosts;
 mod side_by_side;
 mod support;
 

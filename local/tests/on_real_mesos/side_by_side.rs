@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::Child;
 
 use crate::framework::Framework;
-use crate::support::{AgentApi, LIMIT, cluster, run_as_other_process};
+use crate::support::{AgentApi, LIMIT, mounts_below, run_as_other_process, start};
 use etcd_local::addresses::Lease;
+use etcd_local::cluster::{ClusterOptions, Disk, Host};
 use etcd_local::reaper;
 use etcd_local::waiting::{Look, wait_until};
 
@@ -44,7 +45,8 @@ fn leases_of_two_processes_do_not_collide() {
 #[tokio::test]
 #[ignore = "run by nothing_outlives_a_killed_test in a process of its own"]
 async fn runs_a_cluster_until_killed() {
-    let mut cluster = cluster(1).await;
+    let host = Host::new().disk(Disk::mount("whole", 16));
+    let mut cluster = start(ClusterOptions::of([host])).await;
     let agent = AgentApi(cluster.agents()[0].config().address);
     let mut framework = Framework::subscribe(cluster.master_address()).await;
     framework
@@ -83,10 +85,10 @@ async fn nothing_outlives_a_killed_test() {
     .await
     .unwrap();
 
-    // The container is ended by whoever gets the range next. Other tests may take and
+    // The container and the mount are ended by whoever gets the range next. Other tests may take and
     // keep ranges meanwhile, so take as many as are needed to come round to it.
     let mut leases = Vec::new();
-    wait_until("the container is reaped by the next holder", LIMIT, || {
+    wait_until("the next holder has cleared up", LIMIT, || {
         leases.push(Lease::take().unwrap());
         let left = std::fs::read_dir("/proc")
             .unwrap()
@@ -95,11 +97,11 @@ async fn nothing_outlives_a_killed_test() {
                 std::fs::read_link(entry.path().join("cwd"))
                     .is_ok_and(|cwd| cwd.starts_with(&root))
             });
-        let left = left.count();
+        let left = left.count() + mounts_below(&root);
         async move {
             Ok(match left {
                 0 => Look::Reached(()),
-                count => Look::NotYet(format!("{count} run")),
+                count => Look::NotYet(format!("{count} are left")),
             })
         }
     })

@@ -20,7 +20,10 @@ pub(crate) fn helper() -> HelperProgram {
 }
 
 pub(crate) async fn cluster(agents: u8) -> LocalCluster {
-    let options = ClusterOptions::with_agents(agents);
+    start(ClusterOptions::with_agents(agents)).await
+}
+
+pub(crate) async fn start(options: ClusterOptions) -> LocalCluster {
     LocalCluster::start_with(options, helper()).await.unwrap()
 }
 
@@ -181,4 +184,14 @@ pub(crate) fn run_as_other_process(test: &str) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+/// How many mounts there are in a directory and below.
+pub(crate) fn mounts_below(root: &Path) -> usize {
+    let table = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .filter(|point| Path::new(point).starts_with(root))
+        .count()
 }
