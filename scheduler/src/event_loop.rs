@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use crate::clock;
-use crate::commands::{Command, CommandRefusal};
+use crate::commands::{Command, CommandRefusal, Order};
 use crate::effects::{self, FileSource, MesosJob};
 use crate::failpoint::{self, EVENT, Stage};
 use crate::metrics::Metrics;
@@ -53,7 +53,7 @@ pub struct Wiring {
     /// To the senders of results, for effects that the loop starts.
     pub results_sender: mpsc::UnboundedSender<Event>,
     /// From the API.
-    pub commands: mpsc::Receiver<Command>,
+    pub commands: mpsc::Receiver<Order>,
     /// To the one that sends calls to the master.
     pub mesos_jobs: mpsc::UnboundedSender<MesosJob>,
     /// To everyone who looks.
@@ -104,7 +104,7 @@ impl EventLoop {
                 _ = shutdown.changed() => return Ok(()),
                 Some(event) = self.wiring.session.recv() => self.take_session_event(event)?,
                 Some(event) = self.wiring.results.recv() => self.apply(event),
-                Some(command) = self.wiring.commands.recv() => self.take_command(command)?,
+                Some(order) = self.wiring.commands.recv() => self.take_order(order)?,
                 () = tokio::time::sleep_until(wake_at) => self.apply(Event::Tick),
             }
             for _ in 1..EVENTS_A_TURN {
@@ -255,14 +255,14 @@ impl EventLoop {
         members.into_iter().map(|(_, url)| url).collect()
     }
 
-    fn take_command(&mut self, command: Command) -> Result<(), LoopError> {
-        match command {
+    fn take_order(&mut self, order: Order) -> Result<(), LoopError> {
+        info!(by = %order.by, command = %order.command, "an operator asks");
+        match order.command {
             Command::RestartPod { pod, reply } => {
                 if !self.model.record.pods.contains_key(&pod) {
                     let _ = reply.send(Err(CommandRefusal::UnknownPod(pod)));
                     return Ok(());
                 }
-                info!(%pod, "an operator asks for a restart");
                 self.apply(Event::RestartAsked { pod });
                 let record = self.model.record.clone();
                 self.persist(&record, &[])?;

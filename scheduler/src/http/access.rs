@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer;
 use crate::artifacts::ARTIFACT_PATH;
+use crate::commands::Actor;
 
 /// Routes that need no token, and why:
 ///
@@ -46,6 +47,9 @@ impl OpenRoute {
 /// Shorter tokens can be tried out over a network.
 const SHORTEST_TOKEN: usize = 16;
 
+/// As long as an e-mail address that a person would type.
+const LONGEST_NAME: usize = 64;
+
 /// Who may do what.
 #[derive(Debug)]
 pub enum Access {
@@ -61,6 +65,8 @@ pub enum Access {
 pub struct Token {
     digest: [u8; 32],
     scope: Scope,
+    /// Who is said to have asked.
+    holder: Actor,
 }
 
 /// What a token allows.
@@ -85,7 +91,7 @@ pub enum TokenFileError {
     },
     /// A line is no token. What it says is not repeated here.
     #[error(
-        "line {line} of the token file {}: {why}; write read:TOKEN or write:TOKEN, one a line",
+        "line {line} of the token file {}: {why}; write read:TOKEN or write:TOKEN, one a line, and behind it a name if you like",
         .path.display()
     )]
     BadLine {
@@ -106,8 +112,9 @@ pub enum TokenFileError {
 
 impl Access {
     /// Reads tokens from a file: one a line, `read:TOKEN` or `write:TOKEN`; a
-    /// bare token may write. Empty lines and lines that begin with `#` are
-    /// skipped.
+    /// bare token may write. A name may follow after a blank: what its holder
+    /// asks for is told under it. Empty lines and lines that begin with `#`
+    /// are skipped.
     ///
     /// # Errors
     ///
@@ -126,16 +133,18 @@ impl Access {
             );
         }
         let mut tokens = Vec::new();
-        for (number, line) in text.lines().enumerate() {
+        for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            tokens.push(parse_token(line).map_err(|why| TokenFileError::BadLine {
-                path: path.to_owned(),
-                line: number + 1,
-                why,
-            })?);
+            let token =
+                parse_token(line, number).map_err(|why| TokenFileError::BadLine {
+                    path: path.to_owned(),
+                    line: number,
+                    why,
+                })?;
+            tokens.push(token);
         }
         if tokens.is_empty() {
             return Err(TokenFileError::Empty {
@@ -158,9 +167,15 @@ impl Access {
         }
     }
 
-    fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Verdict {
+    /// Who asks, or why they may not.
+    fn judge(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Actor, Refusal> {
         if OPEN_ROUTES.iter().any(|route| route.holds(path)) {
-            return Verdict::Allowed;
+            return Ok(Actor::anonymous());
         }
         let needed = needed_scope(method);
         let Access::Tokens(tokens) = self else {
@@ -169,45 +184,45 @@ impl Access {
             // the CLI and curl name none.
             let from_web_page = headers.contains_key(header::ORIGIN);
             return if from_web_page && needed == Scope::Write {
-                Verdict::WebPage
+                Err(Refusal::WebPage)
             } else {
-                Verdict::Allowed
+                Ok(Actor::anonymous())
             };
         };
-        let Some(given) = given_token(headers) else {
-            return Verdict::NoToken;
-        };
-        match scope_of(tokens, given) {
-            None => Verdict::WrongToken,
-            Some(scope) if scope < needed => Verdict::ReadOnlyToken,
-            Some(_) => Verdict::Allowed,
+        let given = given_token(headers).ok_or(Refusal::NoToken)?;
+        let token = find(tokens, given).ok_or(Refusal::WrongToken)?;
+        if token.scope < needed {
+            return Err(Refusal::ReadOnlyToken);
         }
+        Ok(token.holder.clone())
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Allowed,
+enum Refusal {
     NoToken,
     WrongToken,
     ReadOnlyToken,
     WebPage,
 }
 
-/// The middleware that stands before every route, unknown ones included.
+/// The middleware that stands before every route, unknown ones included. It
+/// tells those behind it who asks.
 pub(super) async fn check(
     State(access): State<Arc<Access>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let verdict = access.judge(request.method(), request.uri().path(), request.headers());
-    match verdict {
-        Verdict::Allowed => next.run(request).await,
-        Verdict::NoToken => unauthorized(
+    match access.judge(request.method(), request.uri().path(), request.headers()) {
+        Ok(actor) => {
+            request.extensions_mut().insert(actor);
+            next.run(request).await
+        }
+        Err(Refusal::NoToken) => unauthorized(
             "a token is needed: send the header `Authorization: Bearer TOKEN`",
             "Bearer realm=\"etcd-scheduler\"",
         ),
-        Verdict::WrongToken => {
+        Err(Refusal::WrongToken) => {
             tracing::warn!(
                 method = %request.method(),
                 path = request.uri().path(),
@@ -218,12 +233,12 @@ pub(super) async fn check(
                 "Bearer realm=\"etcd-scheduler\", error=\"invalid_token\"",
             )
         }
-        Verdict::ReadOnlyToken => answer::problem(
+        Err(Refusal::ReadOnlyToken) => answer::problem(
             StatusCode::FORBIDDEN,
             "forbidden",
             "this token may only read",
         ),
-        Verdict::WebPage => answer::problem(
+        Err(Refusal::WebPage) => answer::problem(
             StatusCode::FORBIDDEN,
             "forbidden",
             "without tokens, the API takes no commands from web pages",
@@ -258,8 +273,9 @@ fn given_token(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Compares with every token to the end, whichever fits.
-fn scope_of(tokens: &[Token], given: &str) -> Option<Scope> {
+/// Compares with every token to the end, whichever fits. If one stands in the
+/// file twice, the line that allows more counts.
+fn find<'a>(tokens: &'a [Token], given: &str) -> Option<&'a Token> {
     let digest = digest(given);
     tokens
         .iter()
@@ -271,30 +287,52 @@ fn scope_of(tokens: &[Token], given: &str) -> Option<Scope> {
                 .fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs));
             differing == 0
         })
-        .map(|token| token.scope)
-        .max()
+        .max_by_key(|token| token.scope)
 }
 
-fn parse_token(line: &str) -> Result<Token, String> {
-    let (scope, token) = match line.split_once(':') {
+fn parse_token(line: &str, number: usize) -> Result<Token, String> {
+    let (scope, rest) = match line.split_once(':') {
         None => (Scope::Write, line),
-        Some(("write", token)) => (Scope::Write, token),
-        Some(("read", token)) => (Scope::Read, token),
+        Some(("write", rest)) => (Scope::Write, rest),
+        Some(("read", rest)) => (Scope::Read, rest),
         Some(_) => return Err("only read: and write: are known".to_owned()),
     };
-    let token = token.trim();
+    let mut words = rest.split_whitespace();
+    let token = words.next().unwrap_or_default();
+    let name = words.next();
+    if words.next().is_some() {
+        return Err("there are blanks in the token or in the name".to_owned());
+    }
     if token.len() < SHORTEST_TOKEN {
         return Err(format!(
             "the token is shorter than {SHORTEST_TOKEN} characters"
         ));
     }
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("the token holds blanks or other than ASCII".to_owned());
+        return Err("the token holds other than ASCII".to_owned());
     }
+    let holder = match name {
+        None => Actor::named(&format!("token-on-line-{number}")),
+        Some(name) if is_name(name) => Actor::named(name),
+        Some(_) => {
+            return Err(format!(
+                "the name must be at most {LONGEST_NAME} of A-Z a-z 0-9 . _ @ -"
+            ));
+        }
+    };
     Ok(Token {
         digest: digest(token),
         scope,
+        holder,
     })
+}
+
+/// Names go into logs and events as they are.
+fn is_name(name: &str) -> bool {
+    name.len() <= LONGEST_NAME
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte))
 }
 
 fn digest(token: &str) -> [u8; 32] {
@@ -319,9 +357,11 @@ mod tests {
             let found = match tokens(text) {
                 Ok(Access::Open) => "open".to_owned(),
                 Ok(Access::Tokens(tokens)) => {
-                    let scopes: Vec<Scope> =
-                        tokens.iter().map(|token| token.scope).collect();
-                    format!("{scopes:?}")
+                    let lines: Vec<String> = tokens
+                        .iter()
+                        .map(|token| format!("{:?} {}", token.scope, token.holder))
+                        .collect();
+                    lines.join(", ")
                 }
                 Err(error) => error.to_string(),
             };
@@ -329,11 +369,17 @@ mod tests {
             // Whatever is wrong with a token, it is not printed.
             assert!(!found.contains("secret"), "{found}");
         }
-        check("secret-secret-secret\n", "[Write]");
+        check("secret-secret-secret\n", "Write token-on-line-1");
         check(
             "# ours\n\nread:secret-secret-secret\nwrite: secret-secret-secre2\n",
-            "[Read, Write]",
+            "Read token-on-line-3, Write token-on-line-4",
         );
+        check(
+            "write:secret-secret-secret  alice@example.com\n\
+             secret-secret-secre2 cron\n",
+            "Write alice@example.com, Write cron",
+        );
+        check("secret-secret-secret al!ce", "the name must be");
         check("", "holds no token");
         check("# nothing\n", "holds no token");
         check("read:secret", "line 1");
@@ -348,74 +394,82 @@ mod tests {
 
     #[test]
     fn verdicts() {
-        let access = tokens("read:read-read-read-read\nwrite:write-write-write").unwrap();
+        let access =
+            tokens("read:read-read-read-read robot\nwrite:write-write-write alice")
+                .unwrap();
         #[track_caller]
         fn check(
             access: &Access,
             method: Method,
             path: &str,
             header: Option<&'static str>,
-            expected: Verdict,
+            expected: Result<&str, Refusal>,
         ) {
             let mut headers = HeaderMap::new();
             if let Some(value) = header {
                 headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
             }
+            let found = access.judge(&method, path, &headers);
             assert_eq!(
-                access.judge(&method, path, &headers),
-                expected,
+                found.map(|actor| actor.to_string()),
+                expected.map(str::to_owned),
                 "{method} {path} {header:?}"
             );
         }
-        use Verdict::*;
+        use Refusal::*;
         let read = Some("Bearer read-read-read-read");
         let write = Some("Bearer write-write-write");
         let status = "/v1/status";
         let restart = "/v1/pod/etcd-0/restart";
         for (method, path, header, expected) in [
-            (Method::GET, status, None, NoToken),
-            (Method::GET, "/v1/unknown", None, NoToken),
-            (Method::GET, status, read, Allowed),
-            (Method::HEAD, status, read, Allowed),
-            (Method::GET, status, write, Allowed),
+            (Method::GET, status, None, Err(NoToken)),
+            (Method::GET, "/v1/unknown", None, Err(NoToken)),
+            (Method::GET, status, read, Ok("robot")),
+            (Method::HEAD, status, read, Ok("robot")),
+            (Method::GET, status, write, Ok("alice")),
             (
                 Method::GET,
                 status,
                 Some("bearer read-read-read-read"),
-                Allowed,
+                Ok("robot"),
             ),
             (
                 Method::GET,
                 status,
                 Some("token=read-read-read-read"),
-                Allowed,
+                Ok("robot"),
             ),
             (
                 Method::GET,
                 status,
                 Some("Basic read-read-read-read"),
-                NoToken,
+                Err(NoToken),
             ),
-            (Method::GET, status, Some("read-read-read-read"), NoToken),
+            (
+                Method::GET,
+                status,
+                Some("read-read-read-read"),
+                Err(NoToken),
+            ),
             (
                 Method::GET,
                 status,
                 Some("Bearer read-read-read-rea"),
-                WrongToken,
+                Err(WrongToken),
             ),
-            (Method::GET, status, Some("Bearer "), NoToken),
-            (Method::POST, restart, None, NoToken),
-            (Method::POST, restart, read, ReadOnlyToken),
-            (Method::POST, restart, write, Allowed),
-            (Method::DELETE, status, read, ReadOnlyToken),
-            (Method::GET, "/v1/livez", None, Allowed),
-            (Method::GET, "/v1/livez/x", None, NoToken),
-            (Method::GET, "/artifacts/x/etcd", None, Allowed),
-            (Method::GET, "/artifactsx", None, NoToken),
+            (Method::GET, status, Some("Bearer "), Err(NoToken)),
+            (Method::POST, restart, None, Err(NoToken)),
+            (Method::POST, restart, read, Err(ReadOnlyToken)),
+            (Method::POST, restart, write, Ok("alice")),
+            (Method::DELETE, status, read, Err(ReadOnlyToken)),
+            (Method::GET, "/v1/livez", None, Ok("anonymous")),
+            (Method::GET, "/v1/livez/x", None, Err(NoToken)),
+            (Method::GET, "/artifacts/x/etcd", None, Ok("anonymous")),
+            (Method::GET, "/artifactsx", None, Err(NoToken)),
         ] {
             check(&access, method, path, header, expected);
         }
-        check(&Access::Open, Method::POST, restart, None, Allowed);
+        check(&Access::Open, Method::POST, restart, None, Ok("anonymous"));
     }
 
     #[test]
@@ -424,7 +478,7 @@ mod tests {
         headers.insert(header::ORIGIN, HeaderValue::from_static("http://x.example"));
         let judge =
             |method| Access::Open.judge(&method, "/v1/pod/etcd-0/restart", &headers);
-        assert_eq!(judge(Method::POST), Verdict::WebPage);
-        assert_eq!(judge(Method::GET), Verdict::Allowed);
+        assert_eq!(judge(Method::POST), Err(Refusal::WebPage));
+        assert_eq!(judge(Method::GET), Ok(Actor::anonymous()));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Paths of the DC/OS SDK keep the SDK's shapes and status codes; ours are
 //! clean JSON. Reads are answered from the published picture and never disturb
-//! the event loop; writes go to the loop as [`crate::commands::Command`]s.
+//! the event loop; writes go to the loop as [`crate::commands::Order`]s.
 //!
 //! | question | file |
 //! |---|---|
@@ -37,7 +37,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::artifacts::{ARTIFACT_PATH, Artifacts};
-use crate::commands::Command;
+use crate::commands::Order;
 use crate::metrics::Metrics;
 use crate::published::{Published, PublishedReceiver};
 use crate::store::Store;
@@ -60,7 +60,7 @@ pub struct ApiState {
     /// The newest picture.
     pub published: PublishedReceiver,
     /// To the event loop.
-    pub commands: mpsc::Sender<Command>,
+    pub commands: mpsc::Sender<Order>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// For properties.

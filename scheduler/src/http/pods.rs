@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -22,7 +22,7 @@ use etcd_planner::observed::TaskState;
 use etcd_planner::record::{EndKind, Launch, Placement};
 
 use super::{ApiState, answer};
-use crate::commands::{Command, CommandRefusal};
+use crate::commands::{Actor, Command, CommandRefusal, Order};
 use crate::published::Published;
 
 /// The one kind of pod that we have.
@@ -84,13 +84,18 @@ async fn info(State(state): State<ApiState>, Path(pod): Path<String>) -> Respons
     }
 }
 
-async fn restart(State(state): State<ApiState>, Path(pod): Path<String>) -> Response {
+async fn restart(
+    State(state): State<ApiState>,
+    Extension(by): Extension<Actor>,
+    Path(pod): Path<String>,
+) -> Response {
     let pod = match known_pod(&state.published(), &pod) {
         Ok(pod) => pod,
         Err(response) => return *response,
     };
     let (reply, answered) = oneshot::channel();
-    match state.commands.try_send(Command::RestartPod { pod, reply }) {
+    let command = Command::RestartPod { pod, reply };
+    match state.commands.try_send(Order { by, command }) {
         Ok(()) => {}
         Err(TrySendError::Full(_)) => return unavailable("too many commands wait"),
         Err(TrySendError::Closed(_)) => return unavailable("the scheduler is stopping"),

@@ -60,7 +60,11 @@ impl Service {
             write_program(&directory, name);
         }
         let tokens = directory.path().join("tokens");
-        std::fs::write(&tokens, "read:read-read-read-read\nwrite-write-write alice\n").unwrap();
+        std::fs::write(
+            &tokens,
+            "read:read-read-read-read\nwrite-write-write alice\n",
+        )
+        .unwrap();
         let artifacts = Artifacts::open(
             &ExecutorSource::File(directory.path().join("etcd-executor")),
             &EtcdSource::Directory(directory.path().to_owned()),

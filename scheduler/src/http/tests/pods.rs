@@ -131,7 +131,9 @@ async fn restarting_a_pod() {
             .body(Body::empty())
             .unwrap();
         let asking = tokio::spawn(router(state.clone()).oneshot(request));
-        let Command::RestartPod { pod, reply } = service.commands.recv().await.unwrap();
+        let order = service.commands.recv().await.unwrap();
+        assert_eq!(order.by, Actor::named("alice"));
+        let Command::RestartPod { pod, reply } = order.command;
         assert_eq!(pod, PodIndex(1));
         reply.send(reply_with).unwrap();
         let response = asking.await.unwrap().unwrap();
