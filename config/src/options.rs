@@ -118,7 +118,7 @@ section! {
 
         /// Which agents may hold a member, as a Marathon constraint: a text with JSON.
         /// Used when a member is placed; running members stay where they are.
-        placement_constraint: PlacementConstraints = PlacementConstraints::unique_hostname(),
+        placement_constraint: PlacementConstraints = PlacementConstraints::default(),
             Kind::JsonText(text::PLACEMENT);
 
         /// Processor share of each member, in cpus.

@@ -153,7 +153,7 @@ fn a_constraint_may_be_json_or_text_with_json() {
         let loaded = Scene::new(&file).load();
         assert_eq!(
             loaded.options.node.placement_constraint,
-            PlacementConstraints::unique_hostname()
+            PlacementConstraints::default()
         );
         assert_eq!(loaded.warnings, []);
     }
