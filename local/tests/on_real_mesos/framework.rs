@@ -1,4 +1,4 @@
-//! The smallest framework: it launches one task and stays subscribed.
+//! The smallest framework: it takes one offer and stays subscribed.
 
 use std::net::SocketAddrV4;
 
@@ -23,7 +23,9 @@ impl Framework {
         let url = format!("http://{master}/api/v1/scheduler");
         let info = json!({"user": "root", "name": "test", "roles": ["test"],
             "checkpoint": true, "failover_timeout": 600.0,
-            "capabilities": [{"type": "MULTI_ROLE"}]});
+            "principal": "test",
+            "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"},
+                {"type": "RESERVATION_REFINEMENT"}]});
         let body = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": info}});
         let request = client.post(&url).header("Accept", "application/json");
         let request = request.header("Content-Type", "application/json");
@@ -48,7 +50,7 @@ impl Framework {
     }
 
     /// The next event of a kind; others before it are dropped.
-    async fn next(&mut self, kind: &str) -> Value {
+    pub(crate) async fn next(&mut self, kind: &str) -> Value {
         let wait = async {
             loop {
                 while let Some((event, rest)) = first_record(&self.unread) {
@@ -68,9 +70,56 @@ impl Framework {
     /// Launches a custom executor that is just a shell command. It never subscribes, so
     /// the agent lets it run for `--executor_registration_timeout`.
     pub(crate) async fn launch(&mut self, command: &str, uris: Value) {
-        let offers = self.next("OFFERS").await;
-        let offer = &offers["offers"]["offers"][0];
+        let offer = self.offer().await;
         let resources = json!([scalar("cpus", 0.1), scalar("mem", 32.0)]);
+        let launch = self.launch_operation(&offer, command, uris, &resources);
+        self.accept(&offer, json!([launch])).await;
+    }
+
+    /// Reserves a disk, makes a volume on it, which takes all of it, and launches the
+    /// shell command with the volume at `data`. `source` is `null` for the ROOT disk.
+    pub(crate) async fn launch_on_volume(
+        &mut self,
+        command: &str,
+        source: &Value,
+        megabytes: u32,
+    ) {
+        let offer = self.offer().await;
+        let mut disk = scalar("disk", f64::from(megabytes));
+        disk["reservations"] =
+            json!([{"type": "DYNAMIC", "role": "test", "principal": "test"}]);
+        let mut volume = disk.clone();
+        volume["disk"] = json!({"persistence": {"id": "volume", "principal": "test"},
+            "volume": {"mode": "RW", "container_path": "data"}});
+        if !source.is_null() {
+            disk["disk"] = json!({"source": source});
+            volume["disk"]["source"] = source.clone();
+        }
+        let resources = json!([scalar("cpus", 0.1), scalar("mem", 32.0)]);
+        let mut launch = self.launch_operation(&offer, command, json!([]), &resources);
+        launch["launch"]["task_infos"][0]["executor"]["resources"] =
+            json!([resources[0], resources[1], volume]);
+        let operations = json!([
+            {"type": "RESERVE", "id": {"value": "reserve"},
+                "reserve": {"resources": [disk]}},
+            {"type": "CREATE", "id": {"value": "create"},
+                "create": {"volumes": [volume]}},
+            launch,
+        ]);
+        self.accept(&offer, operations).await;
+    }
+
+    async fn offer(&mut self) -> Value {
+        self.next("OFFERS").await["offers"]["offers"][0].clone()
+    }
+
+    fn launch_operation(
+        &self,
+        offer: &Value,
+        command: &str,
+        uris: Value,
+        resources: &Value,
+    ) -> Value {
         let task = json!({
             "name": "t", "task_id": {"value": "t"}, "agent_id": offer["agent_id"],
             "resources": resources,
@@ -80,8 +129,11 @@ impl Framework {
                 "resources": resources,
             },
         });
-        let launch = json!({"type": "LAUNCH", "launch": {"task_infos": [task]}});
-        let accept = json!({"offer_ids": [offer["id"]], "operations": [launch]});
+        json!({"type": "LAUNCH", "launch": {"task_infos": [task]}})
+    }
+
+    async fn accept(&mut self, offer: &Value, operations: Value) {
+        let accept = json!({"offer_ids": [offer["id"]], "operations": operations});
         let call = json!({"type": "ACCEPT", "framework_id": self.id, "accept": accept});
         let request = self.client.post(&self.url).body(call.to_string());
         let request = request.header("Content-Type", "application/json");

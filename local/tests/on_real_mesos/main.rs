@@ -8,6 +8,7 @@ mod framework;
 mod hosts;
 mod side_by_side;
 mod support;
+mod volumes;
 
 use std::fs;
 use std::path::Path;
