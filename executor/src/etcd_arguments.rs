@@ -16,8 +16,9 @@ pub fn etcd_arguments(
     let scheme = spec.scheme.as_str();
     // Not on 127.0.0.1 as well: several agents on one machine share that
     // address, and an operator's shell is told the advertised one.
-    let client_url = format!("{scheme}://{}:{}", spec.advertise_host, spec.client_port);
-    let peer_url = format!("{scheme}://{}:{}", spec.advertise_host, spec.peer_port);
+    let url = |host: &str, port: u16| format!("{scheme}://{host}:{port}");
+    let (bind, advertise) = (spec.bind_host(), spec.advertise_host.as_str());
+    let (client_port, peer_port) = (spec.client_port, spec.peer_port);
     let peers: Vec<String> = spec
         .peers
         .iter()
@@ -31,10 +32,13 @@ pub fn etcd_arguments(
     let mut arguments = vec![
         format!("--name={}", spec.pod.task_name()),
         format!("--data-dir={data_dir}"),
-        format!("--listen-client-urls={client_url}"),
-        format!("--advertise-client-urls={client_url}"),
-        format!("--listen-peer-urls={peer_url}"),
-        format!("--initial-advertise-peer-urls={peer_url}"),
+        format!("--listen-client-urls={}", url(bind, client_port)),
+        format!("--advertise-client-urls={}", url(advertise, client_port)),
+        format!("--listen-peer-urls={}", url(bind, peer_port)),
+        format!(
+            "--initial-advertise-peer-urls={}",
+            url(advertise, peer_port)
+        ),
         format!("--initial-cluster={}", peers.join(",")),
         format!("--initial-cluster-state={state}"),
         format!("--initial-cluster-token={}", spec.identity.token),
@@ -43,6 +47,9 @@ pub fn etcd_arguments(
         format!("--snapshot-count={}", tuning.snapshot_count),
         format!("--quota-backend-bytes={}", tuning.quota_backend_bytes),
     ];
+    if tuning.enable_v2 {
+        arguments.push("--enable-v2=true".to_owned());
+    }
     if let Some(version) = version {
         arguments.extend(version.safety_flags());
         arguments.extend(version.json_log_flags());
@@ -107,6 +114,34 @@ mod tests {
         };
         let arguments = etcd_arguments(&spec, None, "etcd-data");
         assert!(arguments.contains(&"--initial-cluster-state=existing".to_owned()));
+    }
+
+    #[test]
+    fn a_member_with_a_network_of_its_own_listens_everywhere_in_it() {
+        let name = "etcd-1-node.etcd.autoip.dcos.thisdcos.directory";
+        let spec = LaunchSpec {
+            advertise_host: name.into(),
+            listen_host: Some("0.0.0.0".into()),
+            ..spec()
+        };
+        let arguments = etcd_arguments(&spec, None, "etcd-data");
+        assert_eq!(
+            arguments[2..6],
+            [
+                "--listen-client-urls=http://0.0.0.0:2379".to_owned(),
+                format!("--advertise-client-urls=http://{name}:2379"),
+                "--listen-peer-urls=http://0.0.0.0:2380".to_owned(),
+                format!("--initial-advertise-peer-urls=http://{name}:2380"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_v2_api_is_served_when_asked_for() {
+        let mut spec = spec();
+        spec.tuning.enable_v2 = true;
+        let arguments = etcd_arguments(&spec, None, "etcd-data");
+        assert!(arguments.contains(&"--enable-v2=true".to_owned()));
     }
 
     #[test]

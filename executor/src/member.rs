@@ -108,6 +108,7 @@ impl<R: Reporter> Member<'_, R> {
             return Ok(NOT_STARTED.to_owned());
         };
         self.version = version?;
+        program_check::check_options(self.spec, self.version)?;
         loop {
             let ports = program_check::wait_for_ports(self.spec);
             let Some(free) = self.unless_stopped(ports).await else {
@@ -283,7 +284,7 @@ impl<R: Reporter> Member<'_, R> {
         let url = format!(
             "{}://{}:{}",
             self.spec.scheme.as_str(),
-            self.spec.advertise_host,
+            self.spec.local_host(),
             self.spec.client_port
         );
         let tls = self.tls_files();

@@ -58,6 +58,23 @@ pub async fn check_programs(
     }
 }
 
+/// Checks that this etcd knows what it is asked for. It would end at once over
+/// a flag that it does not know, and say less.
+pub fn check_options(
+    spec: &LaunchSpec,
+    version: Option<EtcdVersion>,
+) -> Result<(), Refusal> {
+    match version {
+        Some(version) if spec.tuning.enable_v2 && !version.accepts_enable_v2() => {
+            Err(Refusal::NotSupported {
+                option: "etcd.enable_v2".to_owned(),
+                why: format!("etcd {version} has no v2 API; 3.5 was the last that had"),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_program(path: &Path, expected: Option<&Sha256>) -> Result<(), Refusal> {
     let shown = path.display().to_string();
     let mut file = match File::open(path) {
@@ -115,9 +132,9 @@ fn checksum(file: &mut File) -> io::Result<String> {
 pub async fn wait_for_ports(spec: &LaunchSpec) -> Result<(), Refusal> {
     let started = tokio::time::Instant::now();
     for port in [spec.client_port, spec.peer_port] {
-        while let Err(error) = TcpListener::bind((spec.advertise_host.as_str(), port)) {
+        while let Err(error) = TcpListener::bind((spec.bind_host(), port)) {
             if started.elapsed() >= PORTS_FREE_WITHIN {
-                let address = format!("{}:{port}", spec.advertise_host);
+                let address = format!("{}:{port}", spec.bind_host());
                 return Err(refusal_of_bind(address, &error));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -133,5 +150,43 @@ fn refusal_of_bind(address: String, error: &io::Error) -> Refusal {
             address,
             why: error.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(enable_v2: bool, version: &str, expected: &str) {
+        let spec = serde_json::json!({
+            "format": 1, "pod": 1, "generation": 3,
+            "etcd": {"directory": ".", "checksums": {}},
+            "identity": {"token": "t", "cluster_id": "c1", "member_id": "b1"},
+            "start": "New", "history": {"was_started": false, "superseded": []},
+            "peers": [], "scheme": "Http", "certificate_directory": null,
+            "advertise_host": "10.0.0.2", "client_port": 2379, "peer_port": 2380,
+            "tuning": {"heartbeat_interval_ms": 100, "election_timeout_ms": 1000,
+                "snapshot_count": 10000, "quota_backend_bytes": 1, "enable_v2": enable_v2},
+            "stop_grace_ms": 30000, "paused": false,
+        });
+        let spec: LaunchSpec = serde_json::from_value(spec).unwrap();
+        let refusal = check_options(&spec, version.parse().ok()).err();
+        let found = refusal.map_or("fine".to_owned(), |refusal| refusal.to_string());
+        assert_eq!(found, expected, "{enable_v2} {version}");
+    }
+
+    #[test]
+    fn the_v2_api_is_asked_for_only_where_it_is() {
+        check(true, "3.4.23", "fine");
+        check(true, "3.5.30", "fine");
+        check(
+            true,
+            "3.6.1",
+            "etcd.enable_v2 cannot be had: etcd 3.6.1 has no v2 API; 3.5 was the last \
+             that had",
+        );
+        check(false, "3.6.1", "fine");
+        check(true, "something else", "fine");
     }
 }

@@ -101,6 +101,13 @@ pub enum Refusal {
         /// The checksum of the file.
         found: Sha256,
     },
+    /// This etcd cannot do what an option asks for.
+    NotSupported {
+        /// The option, as the operator knows it.
+        option: String,
+        /// What is the matter.
+        why: String,
+    },
     /// Somebody else listens on a port of ours.
     PortTaken {
         /// Address and port.
@@ -144,6 +151,9 @@ impl fmt::Display for Refusal {
                 found,
             } => {
                 write!(f, "{path} has SHA-256 {found}, expected {expected}")
+            }
+            Refusal::NotSupported { option, why } => {
+                write!(f, "{option} cannot be had: {why}")
             }
             Refusal::PortTaken { address } => {
                 write!(f, "{address} is taken by another process")

@@ -36,6 +36,10 @@ pub struct LaunchSpec {
     /// The address at which peers and clients reach this member: an IP
     /// address or a name that resolves without help.
     pub advertise_host: String,
+    /// The address that etcd listens at, where that is another one: in a
+    /// container with a network of its own all of the container's, `0.0.0.0`.
+    #[serde(default)]
+    pub listen_host: Option<String>,
     /// Port for clients.
     pub client_port: u16,
     /// Port for peers.
@@ -47,6 +51,21 @@ pub struct LaunchSpec {
     pub stop_grace_ms: u64,
     /// Keep the container and the volume, but do not run etcd.
     pub paused: bool,
+}
+
+impl LaunchSpec {
+    /// The address that etcd listens at.
+    pub fn bind_host(&self) -> &str {
+        self.listen_host.as_deref().unwrap_or(&self.advertise_host)
+    }
+
+    /// The address at which the executor, which shares etcd's network, asks it.
+    pub fn local_host(&self) -> &str {
+        match self.bind_host() {
+            "0.0.0.0" => "127.0.0.1",
+            host => host,
+        }
+    }
 }
 
 /// The etcd program in the sandbox.
@@ -141,6 +160,9 @@ pub struct Tuning {
     pub snapshot_count: u64,
     /// `quota-backend-bytes`.
     pub quota_backend_bytes: u64,
+    /// `enable-v2`: serve the v2 API, too. Gone since etcd 3.6.
+    #[serde(default)]
+    pub enable_v2: bool,
 }
 
 #[cfg(test)]
@@ -173,6 +195,7 @@ pub(crate) mod tests {
             scheme: Scheme::Http,
             certificate_directory: None,
             advertise_host: "127.0.0.3".into(),
+            listen_host: None,
             client_port: 2379,
             peer_port: 2380,
             tuning: Tuning {
@@ -180,6 +203,7 @@ pub(crate) mod tests {
                 election_timeout_ms: 1000,
                 snapshot_count: 100_000,
                 quota_backend_bytes: 2 << 30,
+                enable_v2: false,
             },
             stop_grace_ms: 30_000,
             paused: false,

@@ -5,8 +5,9 @@ use etcd_launch::{ClusterStart, DataHistory, FORMAT, Founder, LaunchSpec, PodInd
 use crate::draft::{Draft, DraftAccept};
 use crate::effect::{LaunchOrder, Operation};
 use crate::membership;
-use crate::offer::{ExecutorId, OfferId, TaskId};
+use crate::offer::{Bundle, ExecutorId, OfferId, TaskId};
 use crate::record::{Cluster, Launch, Membership, Placement};
+use crate::target::Needs;
 use crate::waiting::WaitingReason;
 
 impl Draft<'_> {
@@ -81,6 +82,10 @@ fn own_resources(draft: &Draft<'_>, index: PodIndex) -> Option<OfferId> {
         return Some(accept.offer_id.clone());
     }
     let placement = draft.pod(index).placement.as_ref()?;
+    let takes_ports = draft.model.target.reserves_ports();
+    let has_ports = |resources: &Bundle, needs: &Needs| {
+        resources.has_port(needs.client_port) && resources.has_port(needs.peer_port)
+    };
     draft
         .untaken_offers()
         .into_iter()
@@ -94,8 +99,7 @@ fn own_resources(draft: &Draft<'_>, index: PodIndex) -> Option<OfferId> {
                         reserved.volumes.contains_key(&placement.volume_id)
                             && reserved.resources.cpus >= needs.total_cpus()
                             && reserved.resources.mem >= needs.total_mem()
-                            && reserved.resources.has_port(needs.client_port)
-                            && reserved.resources.has_port(needs.peer_port)
+                            && (!takes_ports || has_ports(&reserved.resources, needs))
                     })
         })
         .map(|offer| offer.id.clone())
@@ -192,6 +196,7 @@ fn launch_spec(
         scheme: target.scheme,
         certificate_directory: None,
         advertise_host: placement.address.clone(),
+        listen_host: target.listen_host(),
         client_port: placement.needs.client_port,
         peer_port: placement.needs.peer_port,
         tuning: target.tuning.clone(),

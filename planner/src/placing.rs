@@ -232,7 +232,7 @@ fn take(draft: &mut Draft<'_>, offer: &Offer, disk: Option<Disk>, index: PodInde
     let placement = Placement {
         agent_id: offer.agent_id.clone(),
         hostname: offer.hostname.clone(),
-        address: offer.address.clone(),
+        address: draft.model.target.address_of(index, &offer.address),
         reservation_id: ReservationId(draft.names.next()),
         volume_id: VolumeId(draft.names.next()),
         needs: draft.model.target.needs,

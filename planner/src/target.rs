@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use etcd_config::placement::PlacementConstraints;
-use etcd_launch::{EtcdProgram, Scheme, Tuning};
+use etcd_launch::{EtcdProgram, PodIndex, Scheme, Tuning};
 
 use crate::offer::{Megabytes, MilliCpus};
 
@@ -31,6 +31,10 @@ pub struct Target {
     /// are chosen among them. Milliseconds.
     #[serde(default)]
     pub offer_collection_ms: u64,
+    /// The network that members are on. It cannot change while the service
+    /// lives: peer URLs depend on it.
+    #[serde(default)]
+    pub network: Network,
     /// First part of the cluster's token; a random part follows.
     pub token_prefix: String,
     /// etcd's tunables.
@@ -47,8 +51,57 @@ impl Target {
     /// Whether members take fixed ports of their agents, so that no two can be
     /// on one.
     pub fn reserves_ports(&self) -> bool {
-        true
+        match &self.network {
+            Network::Host => true,
+            Network::Virtual(network) => network.maps_ports,
+        }
     }
+
+    /// Where a member listens, if not at the address under which it is reached:
+    /// that of its container is not known before the launch.
+    pub fn listen_host(&self) -> Option<String> {
+        match &self.network {
+            Network::Host => None,
+            Network::Virtual(_) => Some("0.0.0.0".to_owned()),
+        }
+    }
+
+    /// Under which address or name a pod is reached that is placed on an agent
+    /// with this address: part of its peer URL for as long as it stays there.
+    pub fn address_of(&self, pod: PodIndex, agent_address: &str) -> String {
+        match &self.network {
+            Network::Host => agent_address.to_owned(),
+            Network::Virtual(network) => {
+                format!("{}.{}", pod.task_name(), network.dns_domain)
+            }
+        }
+    }
+}
+
+/// A network that members are on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// That of their agents.
+    #[default]
+    Host,
+    /// One on which each container has an address of its own, another one after
+    /// every launch.
+    Virtual(VirtualNetwork),
+}
+
+/// A network that containers are attached to by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualNetwork {
+    /// Its name on the agents.
+    pub name: String,
+    /// Labels for its plugin, in the operator's order.
+    pub labels: Vec<(String, String)>,
+    /// Whether ports of the agent lead to the same ports of the container, as
+    /// on Mesos' bridge. Without that, containers are reached on addresses of
+    /// their own, and no port of the agent is taken.
+    pub maps_ports: bool,
+    /// What follows a task's name in the DNS name that leads to it.
+    pub dns_domain: String,
 }
 
 /// The kind of disk that a volume is made on.

@@ -17,7 +17,7 @@ use etcd_planner::record::{
     Cluster, Enrolled, Failures, Incarnation, Launch, Membership, Placement,
     PlacementStage, Pod, Record, TargetId,
 };
-use etcd_planner::target::{DiskWish, Needs};
+use etcd_planner::target::{DiskWish, Needs, Network};
 use etcd_planner::{Model, Target, Timestamp};
 
 use crate::published::Published;
@@ -37,6 +37,7 @@ pub(crate) fn target() -> Target {
         region: None,
         disk: DiskWish::Root,
         offer_collection_ms: 0,
+        network: Network::Host,
         needs: needs(),
         token_prefix: "dcos".into(),
         tuning: Tuning {
@@ -44,6 +45,7 @@ pub(crate) fn target() -> Target {
             election_timeout_ms: 1000,
             snapshot_count: 100_000,
             quota_backend_bytes: 2 << 30,
+            enable_v2: false,
         },
         program: EtcdProgram {
             directory: ".".into(),

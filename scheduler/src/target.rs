@@ -4,7 +4,7 @@ use etcd_config::Options;
 use etcd_launch::{EtcdProgram, Scheme, Tuning};
 use etcd_planner::Target;
 use etcd_planner::offer::{Megabytes, MilliCpus};
-use etcd_planner::target::{DiskWish, Needs};
+use etcd_planner::target::{DiskWish, Needs, Network};
 
 /// What the options ask for, with the etcd that is to run.
 pub fn target(options: &Options, program: EtcdProgram) -> Target {
@@ -16,6 +16,7 @@ pub fn target(options: &Options, program: EtcdProgram) -> Target {
         region: None,
         disk: DiskWish::Root,
         offer_collection_ms: 0,
+        network: Network::Host,
         needs: Needs {
             cpus: MilliCpus(node.cpus.0),
             mem: Megabytes(node.mem.0),
@@ -32,6 +33,7 @@ pub fn target(options: &Options, program: EtcdProgram) -> Target {
             election_timeout_ms: etcd.election_timeout.0,
             snapshot_count: etcd.snapshot_count,
             quota_backend_bytes: etcd.quota.bytes(),
+            enable_v2: false,
         },
         program,
         scheme: Scheme::Http,

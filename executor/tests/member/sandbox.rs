@@ -101,6 +101,7 @@ impl Sandbox {
             scheme: Scheme::Http,
             certificate_directory: None,
             advertise_host: self.host.to_string(),
+            listen_host: None,
             client_port: CLIENT_PORT,
             peer_port: PEER_PORT,
             tuning: Tuning {
@@ -108,6 +109,7 @@ impl Sandbox {
                 election_timeout_ms: 1000,
                 snapshot_count: 10_000,
                 quota_backend_bytes: 64 << 20,
+                enable_v2: false,
             },
             stop_grace_ms: 10_000,
             paused: false,

@@ -9,7 +9,7 @@ use etcd_planner::offer::{
     FrameworkId, Hostname, Megabytes, MilliCpus, Offer, OfferId, PortRange,
 };
 use etcd_planner::record::TargetId;
-use etcd_planner::target::{DiskWish, Needs};
+use etcd_planner::target::{DiskWish, Needs, Network};
 use etcd_planner::{Decision, Event, Model, Record, Target, Timestamp, Turn, plan};
 
 /// The moment at which offers come.
@@ -34,12 +34,14 @@ pub(crate) fn target(constraints: &str) -> Target {
         },
         disk: DiskWish::Root,
         offer_collection_ms: 0,
+        network: Network::Host,
         token_prefix: "dcos".into(),
         tuning: Tuning {
             heartbeat_interval_ms: 100,
             election_timeout_ms: 1000,
             snapshot_count: 10_000,
             quota_backend_bytes: 2 << 30,
+            enable_v2: false,
         },
         program: EtcdProgram {
             directory: ".".into(),
