@@ -61,4 +61,5 @@ release: setup
 	$(CARGO) build --release -p etcd-scheduler -p etcd-executor -p dcos-etcd
 
 bench: build
+	$(CARGO) bench --quiet -p etcd-planner
 	$(CARGO) run --quiet -p etcd-tests --bin etcd-bench

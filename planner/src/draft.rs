@@ -105,6 +105,10 @@ impl<'m> Draft<'m> {
             .accepts
             .values()
             .map(|accept| &accept.offer_id)
+            .chain(self.effects.iter().filter_map(|effect| match effect {
+                Effect::Release { offer_id, .. } => Some(offer_id),
+                _ => None,
+            }))
             .collect();
         self.model
             .observed

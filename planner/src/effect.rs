@@ -30,6 +30,18 @@ pub enum Effect {
         /// In this order.
         operations: Vec<Operation>,
     },
+    /// ACCEPT an offer in order to give back a placement: DESTROY its volume,
+    /// if there is one, and UNRESERVE its resources.
+    Release {
+        /// The offer that shows it.
+        offer_id: OfferId,
+        /// Whose placement it was.
+        pod: PodIndex,
+        /// What is given back.
+        placement: Placement,
+        /// Whether the volume was created.
+        has_volume: bool,
+    },
     /// DECLINE offers.
     Decline {
         /// Which.
@@ -118,6 +130,7 @@ impl Effect {
     pub fn awaits_result(&self) -> bool {
         match self {
             Effect::Accept { .. }
+            | Effect::Release { .. }
             | Effect::Decline { .. }
             | Effect::Kill { .. }
             | Effect::AddLearner { .. }
@@ -147,6 +160,7 @@ impl Effect {
                     _ => "launch",
                 }
             }
+            Effect::Release { .. } => "release",
             Effect::Decline { .. } => "decline",
             Effect::Suppress => "suppress",
             Effect::Revive => "revive",
@@ -175,6 +189,9 @@ impl fmt::Display for Effect {
                     write!(f, "{} {operation}", if place == 0 { "" } else { "," })?;
                 }
                 Ok(())
+            }
+            Effect::Release { pod, placement, .. } => {
+                write!(f, "give back {pod}'s empty place on {}", placement.hostname)
             }
             Effect::Decline { offers, refuse } => {
                 write!(f, "decline {} for {} s", offers.len(), refuse.as_secs_f64())

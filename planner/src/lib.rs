@@ -17,6 +17,7 @@
 //! | how does a formed cluster change its members? | `membership.rs` |
 //! | may this voter stop now? | `quorum.rs` |
 //! | which agent gets which pod? | `placing.rs`, by the rules of `constraints.rs` |
+//! | when is a place given back? | `leaving.rs` |
 //! | is a pod's place still there? | `own_places.rs` |
 //! | what is done with offers? | `offers.rs` |
 //! | what do operators see as plans? | `plans.rs` |
@@ -31,6 +32,7 @@ pub mod effect;
 pub mod event;
 mod explain;
 mod launching;
+mod leaving;
 mod membership;
 pub mod model;
 pub mod observed;

@@ -334,7 +334,7 @@ impl Model {
         match in_flight.effect {
             // Nobody knows whether it arrived. The master does: ask it. If the
             // ACCEPT comes late, after the DECLINE, Mesos refuses its launch.
-            Effect::Accept { offer_id, .. } => {
+            Effect::Accept { offer_id, .. } | Effect::Release { offer_id, .. } => {
                 self.observed.offers_in_doubt.insert(offer_id);
                 if let MesosLink::Connected(session) = &mut self.observed.mesos {
                     session.reconciled = None;
@@ -386,7 +386,7 @@ impl Model {
 
     fn note_issued(&mut self, id: EffectId, effect: &Effect, now: Timestamp) {
         match effect {
-            Effect::Accept { offer_id, .. } => {
+            Effect::Accept { offer_id, .. } | Effect::Release { offer_id, .. } => {
                 self.observed.offers.remove(offer_id);
             }
             Effect::Decline { offers, .. } => {

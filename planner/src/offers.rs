@@ -8,6 +8,7 @@ use etcd_launch::PodIndex;
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::launching;
+use crate::leaving;
 use crate::observed::OfferStream;
 use crate::offer::OfferId;
 use crate::placing;
@@ -95,6 +96,11 @@ pub(crate) fn settle(draft: &mut Draft<'_>) {
 }
 
 fn appetite(draft: &Draft<'_>) -> Appetite {
+    let for_leaving = if leaving::are_looked_for(draft) {
+        Appetite::AnyAgent
+    } else {
+        Appetite::Nothing
+    };
     draft
         .recorded_pods()
         .into_iter()
@@ -115,6 +121,7 @@ fn appetite(draft: &Draft<'_>) -> Appetite {
                 Appetite::Nothing
             }
         })
+        .chain([for_leaving])
         .max()
         .unwrap_or(Appetite::Nothing)
 }

@@ -7,6 +7,7 @@ use crate::decision::Decision;
 use crate::draft::Draft;
 use crate::explain;
 use crate::launching;
+use crate::leaving;
 use crate::membership;
 use crate::model::Model;
 use crate::observed::MesosLink;
@@ -47,6 +48,7 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     own_places::look_for_own_places(&mut draft);
     recovery::settle_ended_launches(&mut draft);
     recovery::note_healthy_pods(&mut draft);
+    leaving::give_back_empty_places(&mut draft);
     birth::look_for_quorum(&mut draft);
     birth::clear_failed_birth(&mut draft);
     // What is to be done, the most urgent first.

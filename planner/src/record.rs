@@ -247,6 +247,10 @@ pub struct AbandonedPlacement {
     pub since: Timestamp,
     /// Why.
     pub why: String,
+    /// etcd never started there, so nothing on it can be missed: it may be
+    /// given back as soon as it is offered.
+    #[serde(default)]
+    pub never_used: bool,
 }
 
 /// Who a pod is in the cluster.

@@ -113,6 +113,13 @@ fn avoid(draft: &mut Draft<'_>, agent_id: AgentId, why: &str) {
 fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
     let now = draft.now();
     let pod = draft.pod_mut(index);
+    let never_used = match &pod.membership {
+        Membership::Lost { .. } => false,
+        Membership::Absent => pod.launch.is_none(),
+        membership => membership
+            .enrolled()
+            .is_none_or(|enrolled| !enrolled.started),
+    };
     if let Some(placement) = pod.placement.take() {
         pod.generation = pod.generation.next();
         draft.record.abandoned.push(AbandonedPlacement {
@@ -120,6 +127,7 @@ fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
             placement,
             since: now,
             why: why.to_owned(),
+            never_used,
         });
     }
     draft.volumes_seen.remove(&index);

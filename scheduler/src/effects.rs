@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use etcd_admin::member::MemberClient;
 use etcd_launch::PodIndex;
 use etcd_planner::effect::{Operation, Outcome};
+use etcd_planner::record::Placement;
 use etcd_planner::{Effect, EffectId, Event};
 use mesos_v1::scheduler::{Call, call};
 use mesos_v1::{Epoch, SchedulerHandle, v1};
@@ -98,6 +99,12 @@ pub fn mesos_call(
             operations,
             ..
         } => accept(frame, source, *pod, &offer_id.0, operations)?,
+        Effect::Release {
+            offer_id,
+            pod,
+            placement,
+            has_volume,
+        } => release(frame, *pod, &offer_id.0, placement, *has_volume),
         Effect::Decline { offers, refuse } => Call {
             r#type: Some(call::Type::Decline.into()),
             decline: Some(call::Decline {
@@ -194,6 +201,43 @@ fn accept(
         }),
         ..Default::default()
     })
+}
+
+/// The ACCEPT that gives a place back.
+fn release(
+    frame: &LaunchFrame,
+    pod: PodIndex,
+    offer_id: &str,
+    placement: &Placement,
+    has_volume: bool,
+) -> Call {
+    use v1::offer::operation::{Destroy, Type, Unreserve};
+    let destroy = v1::offer::Operation {
+        r#type: Some(Type::Destroy.into()),
+        destroy: Some(Destroy {
+            volumes: vec![frame.reserver.volume(pod, placement)],
+        }),
+        ..Default::default()
+    };
+    let unreserve = v1::offer::Operation {
+        r#type: Some(Type::Unreserve.into()),
+        unreserve: Some(Unreserve {
+            resources: frame.reserver.reserved(pod, placement),
+        }),
+        ..Default::default()
+    };
+    let operations = has_volume.then_some(destroy).into_iter().chain([unreserve]);
+    Call {
+        r#type: Some(call::Type::Accept.into()),
+        accept: Some(call::Accept {
+            offer_ids: vec![v1::OfferId {
+                value: offer_id.to_owned(),
+            }],
+            operations: operations.collect(),
+            filters: Some(filters(Duration::ZERO)),
+        }),
+        ..Default::default()
+    }
 }
 
 fn operation_message(

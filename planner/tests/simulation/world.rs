@@ -108,6 +108,8 @@ pub(crate) struct World {
     unacknowledged: Vec<TaskStatus>,
     /// Clusters that were ever recorded as formed.
     formed: BTreeSet<ClusterId>,
+    /// Where a volume with data was given back: that must never happen.
+    destroyed_data: Option<String>,
     pub(crate) calls: u64,
     pub(crate) trace: Vec<String>,
     pub(crate) tracing: bool,
@@ -138,6 +140,7 @@ pub(crate) fn target(members: u16) -> Target {
         region: None,
         disk: etcd_planner::target::DiskWish::Root,
         offer_collection_ms: 0,
+        network: etcd_planner::target::Network::Host,
         needs: Needs {
             cpus: MilliCpus(1000),
             mem: Megabytes(1024),
@@ -154,6 +157,7 @@ pub(crate) fn target(members: u16) -> Target {
             election_timeout_ms: 1000,
             snapshot_count: 100_000,
             quota_backend_bytes: 2 << 30,
+            enable_v2: false,
         },
         program: etcd_launch::EtcdProgram {
             directory: ".".into(),
@@ -207,6 +211,7 @@ impl World {
             inbox: Vec::new(),
             unacknowledged: Vec::new(),
             formed: BTreeSet::new(),
+            destroyed_data: None,
             calls: 0,
             trace: Vec::new(),
             tracing: false,
@@ -379,6 +384,9 @@ impl World {
     fn check_stored(&mut self) -> Result<(), String> {
         if let Cluster::Formed(incarnation) = &self.stored.cluster {
             self.formed.insert(incarnation.cluster_id);
+        }
+        if let Some(host) = &self.destroyed_data {
+            return Err(format!("a volume with data was destroyed on {host}"));
         }
         if self.formed.len() > 1 {
             return Err(format!("two clusters were formed: {:?}", self.formed));

@@ -119,6 +119,11 @@ impl World {
                 operations,
                 ..
             } => self.accept(agent_id, offer_id, operations),
+            Effect::Release {
+                offer_id,
+                placement,
+                ..
+            } => self.release(offer_id, placement),
             Effect::Decline { offers, refuse } => {
                 let until = self.now.plus(*refuse);
                 for agent in &mut self.agents {
@@ -310,6 +315,28 @@ impl World {
                     );
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// DESTROY and UNRESERVE, which only a place where etcd never ran may meet.
+    fn release(
+        &mut self,
+        offer_id: &OfferId,
+        placement: &Placement,
+    ) -> Result<(), String> {
+        let number = self
+            .agent_number(&placement.agent_id)
+            .ok_or("no such agent")?;
+        let agent = &mut self.agents[number];
+        if agent.offered.as_ref() != Some(offer_id) {
+            return Err("the offer is void".into());
+        }
+        agent.offered = None;
+        if let Some(held) = agent.reserved.remove(&placement.reservation_id)
+            && held.volumes.values().any(|disk| disk.wal.is_some())
+        {
+            self.destroyed_data = Some(placement.hostname.to_string());
         }
         Ok(())
     }
