@@ -91,6 +91,8 @@ choice! {
     DiskType {
         /// On the agent's shared disk.
         Root = "ROOT",
+        /// On a part of a disk that the agent offers beside its shared one.
+        Path = "PATH",
         /// On a whole disk of its own, which the agent offers as one piece.
         Mount = "MOUNT",
     }

@@ -12,7 +12,7 @@ use crate::table::{Kind, section};
 use crate::text_rules as text;
 use crate::{
     DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus, Millis,
-    PlacementConstraints, Port, Seconds, ServiceName, Strategy,
+    PlacementConstraints, PluginLabels, Port, Seconds, ServiceName, Strategy,
 };
 
 /// Everything that an operator may ask for.
@@ -76,23 +76,45 @@ section! {
         /// secret store, never the secret itself). Empty for none.
         service_account_secret: String = String::new(), Kind::Text(text::ONE_LINE);
 
-        /// The Mesos role that the service's reservations belong to. Empty for
-        /// the SDK's `<service name, '/' as '__'>-role`.
+        /// The Mesos role that the service's reservations belong to, for example that
+        /// of a group with a quota. Empty for the SDK's
+        /// `<service name, '/' as '__'>-role`.
         role: Option<String> = None, Kind::OptionalText(text::ROLE);
+
+        /// The role for which an administrator has reserved the resources that members
+        /// are to take, for example `slave_public`. The service's role becomes one
+        /// below it, and its reservations lie on top of those. Empty for resources
+        /// that nobody has reserved.
+        pre_reserved_role: Option<String> = None, Kind::OptionalText(text::ROLE);
+
+        /// The region whose agents may hold members. Empty for the region of the
+        /// Mesos master, unless `node.placement_constraint` speaks of `@region`.
+        /// With a region named, agents without a fault domain are left alone.
+        region: Option<String> = None, Kind::OptionalText(text::REGION);
 
         /// The Mesos principal of the service. Empty for the service account if
         /// there is one, else `<service name>-principal`.
         principal: Option<String> = None, Kind::OptionalText(text::ONE_LINE);
 
         /// Whether members get addresses of their own on a virtual network instead
-        /// of using the agents' ports. Not built yet: only `false` is taken.
+        /// of using the agents' ports. It cannot be changed later: members know each
+        /// other by these addresses. What Mesos is asked for is compared with the
+        /// DC/OS SDK's; on a network plugin it has not been run.
         virtual_network_enabled: bool = false, Kind::Switch;
 
-        /// The virtual network, where one is used.
+        /// The virtual network, where one is used. On `mesos-bridge`, ports of the
+        /// agent lead to the same ports of the container, and members take them as
+        /// on the host's network; on any other no port of the agent is taken.
         virtual_network_name: String = "dcos".to_owned(), Kind::Text(text::NETWORK_NAME);
 
         /// Labels for the virtual network's plugin, as `k0:v0,k1:v1`.
-        virtual_network_plugin_labels: String = String::new(), Kind::Text(text::LABELS);
+        virtual_network_plugin_labels: PluginLabels = PluginLabels::default(),
+            Kind::Text(text::LABELS);
+
+        /// The domain of the DNS names that members get on a virtual network: a name
+        /// is `<task>.<service>.<this>`. The default is that of DC/OS.
+        virtual_network_domain: String = "autoip.dcos.thisdcos.directory".to_owned(),
+            Kind::Text(text::DOMAIN);
 
         /// How much the scheduler logs. `FATAL` is the same as `ERROR` and `ALL` the
         /// same as `TRACE`: the words are the original package's.
@@ -149,9 +171,16 @@ section! {
         /// 100 MB: less than an empty member needs.
         disk: Megabytes = Megabytes(5_120), megabytes(512);
 
-        /// Where the volume lies: on the agent's shared disk (`ROOT`) or on a whole
-        /// disk of its own (`MOUNT`). `MOUNT` is not built yet and is refused.
+        /// Where the volume lies: on the agent's shared disk (`ROOT`), on a part of
+        /// another disk that the agent offers (`PATH`), or on a whole disk of its own
+        /// (`MOUNT`). A whole disk is taken whole, however large; of those that hold
+        /// `node.disk`, the smallest. etcd waits for the disk at every write: a disk
+        /// of its own is what it likes best.
         disk_type: DiskType = DiskType::Root, Kind::Word(DiskType::WORDS);
+
+        /// Profiles of which a `MOUNT` disk must have one, as the administrator has
+        /// named them. Empty for any.
+        disk_profiles: Vec<String> = Vec::new(), Kind::List(text::PROFILE);
     }
 }
 
@@ -200,6 +229,11 @@ section! {
         /// etcd refuses writes until space is made. etcd advises at most 8192.
         quota: Megabytes = Megabytes(2_048),
             Kind::Whole { unit: "MB", min: 16, max: 102_400 };
+
+        /// Whether members serve the v2 API of the original package's quick start
+        /// (`/v2/keys`) beside v3. Its data is apart from v3's. etcd has dropped it in
+        /// 3.6; with such a version the option is refused before anything starts.
+        enable_v2: bool = false, Kind::Switch;
 
         /// How long etcd may take to stop after SIGTERM before it is killed, in
         /// seconds. It hands the lead over and closes its files in well under one.
@@ -259,6 +293,13 @@ section! {
         /// How log lines look: `text` for people, `json` for machines.
         log_format: LogFormat = LogFormat::Text, Kind::Word(LogFormat::WORDS);
 
+        /// For how long offers are collected before a place is chosen among them, in
+        /// milliseconds: the best place is seldom in the first offer. While this
+        /// time runs, other frameworks do not see these offers. Launches on
+        /// resources that are reserved already do not wait for it.
+        offer_collection: Millis = Millis(250),
+            Kind::Whole { unit: "milliseconds", min: 0, max: 10_000 };
+
         /// For how long Mesos keeps the members running while no scheduler is there,
         /// in seconds. After that Mesos kills them. The default is the SDK's 14 days.
         framework_failover_timeout: Seconds = Seconds(1_209_600),
@@ -273,5 +314,17 @@ section! {
         /// Sandbox space of each executor in MB: binaries and logs, beside the
         /// member's volume.
         executor_disk: Megabytes = Megabytes(256), megabytes(128);
+    }
+}
+
+/// Mesos' own bridge: the one network of the SDK's on which ports are mapped.
+const BRIDGE: &str = "mesos-bridge";
+
+impl ServiceOptions {
+    /// Whether ports of the agent lead to the same ports of a container on
+    /// `service.virtual_network_name`.
+    #[must_use]
+    pub fn virtual_network_maps_ports(&self) -> bool {
+        self.virtual_network_name == BRIDGE
     }
 }

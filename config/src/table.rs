@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use crate::{
     DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus, Millis, Options,
-    PlacementConstraints, Port, Seconds, ServiceName, Strategy,
+    PlacementConstraints, PluginLabels, Port, Seconds, ServiceName, Strategy,
 };
 
 /// One option: its name, what it takes and what it means.
@@ -208,6 +208,7 @@ option_values! {
     String: value => Value::Text(value.clone());
     ServiceName: value => Value::Text(value.to_string());
     PlacementConstraints: value => Value::Text(value.to_string());
+    PluginLabels: value => Value::Text(value.to_string());
     LogLevel: value => Value::Text(value.to_string());
     LogFormat: value => Value::Text(value.to_string());
     Strategy: value => Value::Text(value.to_string());

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::table::TextRule;
-use crate::{PlacementConstraints, ServiceName};
+use crate::{PlacementConstraints, PluginLabels, ServiceName};
 
 pub(crate) const SERVICE_NAME: TextRule = TextRule {
     allowed: ServiceName::ALLOWED,
@@ -55,15 +55,40 @@ pub(crate) const NETWORK_NAME: TextRule = TextRule {
 };
 
 pub(crate) const LABELS: TextRule = TextRule {
-    allowed: "key:value pairs with commas between them, like k0:v0,k1:v1, or empty",
+    allowed: PluginLabels::ALLOWED,
+    type_name: "string",
+    accepts: |text| text.parse::<PluginLabels>().is_ok(),
+};
+
+/// Mesos: names of regions are plain texts.
+pub(crate) const REGION: TextRule = TextRule {
+    allowed: "the name of a region, without control characters",
+    type_name: "string",
+    accepts: |text| !text.is_empty() && !text.contains(char::is_control),
+};
+
+/// RFC 1035: labels of letters, digits and dashes with dots between them.
+pub(crate) const DOMAIN: TextRule = TextRule {
+    allowed: "a DNS domain, like autoip.dcos.thisdcos.directory",
     type_name: "string",
     accepts: |text| {
-        text.is_empty()
-            || text.split(',').all(|pair| {
-                pair.split_once(':').is_some_and(|(key, value)| {
-                    !key.trim().is_empty() && !value.contains(':')
-                })
-            })
+        text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        })
+    },
+};
+
+pub(crate) const PROFILE: TextRule = TextRule {
+    allowed: "the name of a disk profile, without spaces and commas",
+    type_name: "string",
+    accepts: |text| {
+        let strange = |c: char| c.is_whitespace() || c.is_control() || c == ',';
+        !text.is_empty() && !text.contains(strange)
     },
 };
 

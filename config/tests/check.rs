@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use etcd_config::{
     DiskType, LogLevel, Megabytes, MemberCount, MilliCpus, Millis, Options,
-    PlacementConstraints, Port, Strategy,
+    PlacementConstraints, PluginLabels, Port, Strategy,
 };
 
 /// The defaults with what has none.
@@ -69,19 +69,93 @@ fn limits_of_single_options_hold_for_typed_values_too() {
         let change = |options: &mut Options| options.service.role = Some(role.to_owned());
         check(change, &["service.role"], &[]);
     }
-    for (labels, refused) in [
-        ("a:b", &[][..]),
-        ("a:b,c:", &[]),
-        ("a", &["x"]),
-        (":b", &["x"]),
-        ("a:b:c", &["x"]),
+}
+
+#[test]
+fn plugin_labels_are_pairs() {
+    for (labels, read_as) in [
+        ("", Some(&[][..])),
+        ("a:b", Some(&[("a", "b")])),
+        (" a : b ,c:", Some(&[("a", "b"), ("c", "")])),
+        ("a", None),
+        (":b", None),
+        ("a:b:c", None),
+        ("a:b,", None),
     ] {
-        let refused = vec!["service.virtual_network_plugin_labels"; refused.len()];
-        let change = |options: &mut Options| {
-            options.service.virtual_network_plugin_labels = labels.to_owned();
-        };
-        check(change, &refused, &[]);
+        let parsed = labels.parse::<PluginLabels>().ok();
+        let pairs = parsed.map(|labels| labels.pairs().to_vec());
+        let expected = read_as.map(|pairs| {
+            let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+            pairs.iter().map(own).collect::<Vec<_>>()
+        });
+        assert_eq!(pairs, expected, "{labels:?}");
     }
+}
+
+#[test]
+fn places_that_cannot_be_are_refused_at_once() {
+    let placement = |text: &'static str| {
+        move |options: &mut Options| {
+            options.node.placement_constraint = text.parse().expect("constraints");
+        }
+    };
+    check(
+        placement("hostname:CLUSTER:a"),
+        &["node.placement_constraint"],
+        &[],
+    );
+    check(
+        placement("hostname:IS:a"),
+        &["node.placement_constraint"],
+        &[],
+    );
+    check(placement("rack:CLUSTER:a"), &[], &[]);
+    check(
+        |options| {
+            placement("hostname:IS:a")(options);
+            options.node.count = MemberCount::try_from(1).expect("an allowed count");
+        },
+        &[],
+        &["node.count"],
+    );
+    check(
+        |options| {
+            placement("hostname:IS:a")(options);
+            options.service.virtual_network_enabled = true;
+        },
+        &[],
+        &[],
+    );
+    check(
+        |options| {
+            placement("hostname:IS:a")(options);
+            options.service.virtual_network_enabled = true;
+            options.service.virtual_network_name = "mesos-bridge".to_owned();
+        },
+        &["node.placement_constraint"],
+        &[],
+    );
+    check(
+        |options| {
+            placement("@region:IS:a")(options);
+            options.service.region = Some("b".to_owned());
+        },
+        &["service.region"],
+        &[],
+    );
+    check(
+        |options| options.node.disk_profiles = vec!["fast".to_owned()],
+        &["node.disk_profiles"],
+        &[],
+    );
+    check(
+        |options| {
+            options.node.disk_type = DiskType::Mount;
+            options.node.disk_profiles = vec!["fast".to_owned()];
+        },
+        &[],
+        &[],
+    );
 }
 
 #[test]
@@ -171,16 +245,6 @@ fn what_is_not_built_is_refused_and_not_ignored() {
     check(
         |options| options.etcd.use_auto_tls = true,
         &["etcd.use_auto_tls"],
-        &[],
-    );
-    check(
-        |options| options.node.disk_type = DiskType::Mount,
-        &["node.disk_type"],
-        &[],
-    );
-    check(
-        |options| options.service.virtual_network_enabled = true,
-        &["service.virtual_network_enabled"],
         &[],
     );
     check(

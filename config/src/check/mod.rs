@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::table::{Value, find_option, option_table};
-use crate::{DiskType, Options, Strategy};
+use crate::{Options, Strategy};
 
 /// Why a configuration is refused: one option, or one beside others.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +76,7 @@ impl Options {
         findings.disk();
         findings.memory();
         findings.members();
+        findings.placement();
         findings.scheduler_artifacts();
         findings.scheduler_network();
         (findings.problems, findings.warnings)
@@ -139,16 +140,6 @@ impl Findings<'_> {
                 options.etcd.use_auto_tls,
                 "etcd.use_auto_tls",
                 "false until TLS is built",
-            ),
-            (
-                options.service.virtual_network_enabled,
-                "service.virtual_network_enabled",
-                "false until virtual networks are built",
-            ),
-            (
-                options.node.disk_type == DiskType::Mount,
-                "node.disk_type",
-                "ROOT until whole disks are built",
             ),
         ];
         for (asked, option, allowed) in asked_for {
