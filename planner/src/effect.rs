@@ -38,7 +38,7 @@ pub enum Effect {
         /// Whose placement it was.
         pod: PodIndex,
         /// What is given back.
-        placement: Placement,
+        placement: Box<Placement>,
         /// Whether the volume was created.
         has_volume: bool,
     },

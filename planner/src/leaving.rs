@@ -33,30 +33,30 @@ pub(crate) fn give_back_empty_places(draft: &mut Draft<'_>) {
             continue;
         }
         let old_enough = place.since.plus(ABSENT_AFTER);
-        let offers = draft.untaken_offers();
-        let mut of_agent = offers
-            .into_iter()
-            .filter(|offer| offer.agent_id == place.placement.agent_id);
-        let Some(offer) = of_agent.next() else {
-            kept.push(place);
-            continue;
-        };
-        match shown(offer, &place) {
-            Some(has_volume) => {
-                draft.effects.push(Effect::Release {
-                    offer_id: offer.id.clone(),
-                    pod: place.pod,
-                    placement: place.placement.clone(),
-                    has_volume,
-                });
-                kept.push(place);
+        // An agent's resources may come in several offers, one for each role.
+        let mut could_show = draft.untaken_offers();
+        could_show.retain(|offer| {
+            let role = place.placement.role.as_ref();
+            offer.agent_id == place.placement.agent_id
+                && role.is_none_or(|role| *role == offer.role)
+        });
+        let shown = could_show
+            .iter()
+            .find_map(|offer| Some((offer.id.clone(), shown(offer, &place)?)));
+        if let Some((offer_id, has_volume)) = shown {
+            draft.effects.push(Effect::Release {
+                offer_id,
+                pod: place.pod,
+                placement: Box::new(place.placement.clone()),
+                has_volume,
+            });
+        } else if !could_show.is_empty() {
+            if now >= old_enough {
+                continue;
             }
-            None if now >= old_enough => {}
-            None => {
-                draft.wake_at(old_enough);
-                kept.push(place);
-            }
+            draft.wake_at(old_enough);
         }
+        kept.push(place);
     }
     draft.record.abandoned = kept;
 }

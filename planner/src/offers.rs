@@ -21,6 +21,10 @@ const REFUSE_WHILE_LOOKING: Duration = Duration::from_secs(5);
 /// a back-off is running.
 const REFUSE_WHILE_BUSY: Duration = Duration::from_secs(1);
 
+/// The same while only empty places are to be given back. A filter does not keep
+/// them away: what it hides is what was declined, and they were not among it.
+const REFUSE_WHILE_CLEANING: Duration = Duration::from_secs(60);
+
 /// The same when nothing is needed. The SDK's value; REVIVE ends it.
 const REFUSE_WHEN_IDLE: Duration = Duration::from_secs(3600);
 
@@ -36,6 +40,7 @@ const REVIVE_IF_NOTHING_CAME_FOR: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Appetite {
     Nothing,
+    EmptyPlaces,
     Soon,
     AnyAgent,
     OwnResources,
@@ -58,6 +63,7 @@ pub(crate) fn settle(draft: &mut Draft<'_>) {
     if !declined.is_empty() {
         let refuse = match appetite {
             Appetite::Nothing => REFUSE_WHEN_IDLE,
+            Appetite::EmptyPlaces => REFUSE_WHILE_CLEANING,
             Appetite::Soon => REFUSE_WHILE_BUSY,
             Appetite::AnyAgent | Appetite::OwnResources => REFUSE_WHILE_LOOKING,
         };
@@ -91,13 +97,13 @@ pub(crate) fn settle(draft: &mut Draft<'_>) {
         }
         (OfferStream::Suppressed, Appetite::Nothing) => {}
         (OfferStream::Suppressed, _) => draft.effects.push(Effect::Revive),
-        (OfferStream::Flowing { .. }, Appetite::Soon) => {}
+        (OfferStream::Flowing { .. }, Appetite::EmptyPlaces | Appetite::Soon) => {}
     }
 }
 
 fn appetite(draft: &Draft<'_>) -> Appetite {
     let for_leaving = if leaving::are_looked_for(draft) {
-        Appetite::AnyAgent
+        Appetite::EmptyPlaces
     } else {
         Appetite::Nothing
     };

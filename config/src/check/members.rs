@@ -45,20 +45,21 @@ impl Findings<'_> {
                 "allowed: a region here or a constraint on @region, not both".to_owned(),
             );
         }
-        if node.count.get() > 1 && self.takes_agent_ports() {
-            if let Some(one_host) = demands_one_host(&node.placement_constraint) {
-                self.refuse(
-                    "node.placement_constraint",
-                    &["node.count"],
-                    format!(
-                        "allowed: a constraint that leaves {} hosts; {one_host} puts all \
-                         members on one, and there only one can have ports {} and {}",
-                        node.count.get(),
-                        self.options.etcd.client_port,
-                        self.options.etcd.peer_port
-                    ),
-                );
-            }
+        if node.count.get() > 1
+            && self.takes_agent_ports()
+            && let Some(one_host) = demands_one_host(&node.placement_constraint)
+        {
+            self.refuse(
+                "node.placement_constraint",
+                &["node.count"],
+                format!(
+                    "allowed: a constraint that leaves {} hosts; {one_host} puts all \
+                     members on one, and there only one can have ports {} and {}",
+                    node.count.get(),
+                    self.options.etcd.client_port,
+                    self.options.etcd.peer_port
+                ),
+            );
         }
     }
 
