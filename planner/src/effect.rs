@@ -146,6 +146,11 @@ impl Effect {
 
     /// A short fixed name, for failpoints, metrics and logs.
     pub fn name(&self) -> &'static str {
+        self.kind().as_str()
+    }
+
+    /// Its kind, without what it is about.
+    pub fn kind(&self) -> EffectKind {
         match self {
             Effect::Accept { operations, .. } => {
                 let launches = operations
@@ -155,24 +160,77 @@ impl Effect {
                     .iter()
                     .any(|operation| matches!(operation, Operation::Reserve(_)));
                 match (reserves, launches) {
-                    (true, true) => "reserve-and-launch",
-                    (true, false) => "reserve",
-                    _ => "launch",
+                    (true, true) => EffectKind::ReserveAndLaunch,
+                    (true, false) => EffectKind::Reserve,
+                    _ => EffectKind::Launch,
                 }
             }
-            Effect::Release { .. } => "release",
-            Effect::Decline { .. } => "decline",
-            Effect::Suppress => "suppress",
-            Effect::Revive => "revive",
-            Effect::Reconcile { .. } => "reconcile",
-            Effect::ReconcileAll => "reconcile-all",
-            Effect::Kill { .. } => "kill",
-            Effect::AddLearner { .. } => "add-learner",
-            Effect::Promote { .. } => "promote",
-            Effect::RemoveMember { .. } => "remove-member",
-            Effect::MoveLeader { .. } => "move-leader",
+            Effect::Release { .. } => EffectKind::Release,
+            Effect::Decline { .. } => EffectKind::Decline,
+            Effect::Suppress => EffectKind::Suppress,
+            Effect::Revive => EffectKind::Revive,
+            Effect::Reconcile { .. } => EffectKind::Reconcile,
+            Effect::ReconcileAll => EffectKind::ReconcileAll,
+            Effect::Kill { .. } => EffectKind::Kill,
+            Effect::AddLearner { .. } => EffectKind::AddLearner,
+            Effect::Promote { .. } => EffectKind::Promote,
+            Effect::RemoveMember { .. } => EffectKind::RemoveMember,
+            Effect::MoveLeader { .. } => EffectKind::MoveLeader,
         }
     }
+}
+
+/// Declares the kinds of effects with their names, so that no list of them can
+/// lack one.
+macro_rules! effect_kinds {
+    ($( $(#[$doc:meta])* $Kind:ident = $name:literal, )+) => {
+        /// What kind of thing an effect is, with a short fixed name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum EffectKind {
+            $( $(#[$doc])* $Kind, )+
+        }
+
+        impl EffectKind {
+            /// Every kind.
+            pub const ALL: &[EffectKind] = &[$( EffectKind::$Kind ),+];
+
+            /// Its name in failpoints, metrics and logs.
+            pub const fn as_str(self) -> &'static str {
+                match self { $( EffectKind::$Kind => $name, )+ }
+            }
+        }
+    };
+}
+
+effect_kinds! {
+    /// ACCEPT that reserves and launches.
+    ReserveAndLaunch = "reserve-and-launch",
+    /// ACCEPT that reserves.
+    Reserve = "reserve",
+    /// ACCEPT that launches.
+    Launch = "launch",
+    /// ACCEPT that gives a place back.
+    Release = "release",
+    /// DECLINE.
+    Decline = "decline",
+    /// SUPPRESS.
+    Suppress = "suppress",
+    /// REVIVE.
+    Revive = "revive",
+    /// RECONCILE of named tasks.
+    Reconcile = "reconcile",
+    /// RECONCILE of all tasks.
+    ReconcileAll = "reconcile-all",
+    /// KILL.
+    Kill = "kill",
+    /// A learner is added.
+    AddLearner = "add-learner",
+    /// A learner becomes a voter.
+    Promote = "promote",
+    /// A member is removed.
+    RemoveMember = "remove-member",
+    /// The lead is handed over.
+    MoveLeader = "move-leader",
 }
 
 impl fmt::Display for Effect {

@@ -15,6 +15,8 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use etcd_planner::effect::EffectKind;
+
 /// The environment variable that switches a failpoint on: its name, or its name
 /// and the number of the pass at which it strikes.
 pub const VARIABLE: &str = "ETCD_SCHEDULER_FAILPOINT";
@@ -56,23 +58,6 @@ impl Stage {
 /// or the end of a task, has no effect to be named after.
 pub const EVENT: &str = "event";
 
-/// The names of all effects, as [`etcd_planner::Effect::name`] gives them.
-pub const EFFECTS: [&str; 13] = [
-    "reserve-and-launch",
-    "reserve",
-    "launch",
-    "decline",
-    "suppress",
-    "revive",
-    "reconcile",
-    "reconcile-all",
-    "kill",
-    "add-learner",
-    "promote",
-    "remove-member",
-    "move-leader",
-];
-
 /// A failpoint that is switched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failpoint {
@@ -101,9 +86,11 @@ fn points() -> impl Iterator<Item = (Stage, &'static str)> {
     let stored_by_event = [Stage::BeforeStore, Stage::AfterStore]
         .into_iter()
         .map(|stage| (stage, EVENT));
-    let of_effects = EFFECTS
-        .into_iter()
-        .flat_map(|effect| Stage::ALL.into_iter().map(move |stage| (stage, effect)));
+    let of_effects = EffectKind::ALL.iter().flat_map(|effect| {
+        Stage::ALL
+            .into_iter()
+            .map(move |stage| (stage, effect.as_str()))
+    });
     stored_by_event.chain(of_effects)
 }
 
@@ -179,10 +166,6 @@ impl fmt::Display for Failpoint {
 
 #[cfg(test)]
 mod tests {
-    use etcd_launch::{MemberId, PodIndex};
-    use etcd_planner::Effect;
-    use etcd_planner::offer::{AgentId, TaskId};
-
     use super::*;
 
     #[test]
@@ -212,39 +195,6 @@ mod tests {
         for name in &all {
             assert!(name.parse::<Failpoint>().is_ok(), "{name}");
             assert_eq!(all.iter().filter(|other| *other == name).count(), 1);
-        }
-    }
-
-    #[test]
-    fn effects_without_an_offer_are_listed() {
-        let pod = PodIndex(0);
-        let member_id = MemberId(1);
-        for effect in [
-            Effect::Decline {
-                offers: vec![],
-                refuse: std::time::Duration::ZERO,
-            },
-            Effect::Suppress,
-            Effect::Revive,
-            Effect::Reconcile { tasks: vec![] },
-            Effect::ReconcileAll,
-            Effect::Kill {
-                pod: None,
-                task_id: TaskId("t".into()),
-                agent_id: AgentId("a".into()),
-            },
-            Effect::AddLearner {
-                pod,
-                peer_url: String::new(),
-            },
-            Effect::Promote { pod, member_id },
-            Effect::RemoveMember { pod, member_id },
-            Effect::MoveLeader {
-                from: pod,
-                to: member_id,
-            },
-        ] {
-            assert!(EFFECTS.contains(&effect.name()), "{}", effect.name());
         }
     }
 
