@@ -1,9 +1,10 @@
 //! `/v1/health`: one number for the state of the service.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/health`. The HTTP status is the same number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// See [`HealthCode`].
     pub value: u16,

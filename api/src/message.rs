@@ -1,9 +1,10 @@
 //! Short answers: a command was taken, or a request was refused.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The SDK's answer to a plan command that was taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// For example `Received cmd: continue`.
     pub message: String,
@@ -11,7 +12,7 @@ pub struct Message {
 
 /// Why a request was refused, on paths where the SDK does not demand plain
 /// text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Fixed, for programs: `unauthorized`, `forbidden`, `not_found`, ...
     pub code: String,

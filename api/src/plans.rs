@@ -1,10 +1,11 @@
 //! `/v1/plans`: plans, phases and steps as the SDK writes them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/plans/{plan}`. The HTTP status says it too: 200 when complete, 202
 /// while it is not, 417 with errors.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanInfo {
     /// In order.
     pub phases: Vec<PhaseInfo>,
@@ -17,7 +18,7 @@ pub struct PlanInfo {
 }
 
 /// A phase of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseInfo {
     /// A UUID made from the names of service, plan and phase: it stays the same
     /// when the scheduler restarts.
@@ -33,7 +34,7 @@ pub struct PhaseInfo {
 }
 
 /// A step of a phase.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepInfo {
     /// A UUID made from the names of service, plan, phase and step.
     pub id: String,

@@ -1,9 +1,10 @@
 //! `/v1/pod`: pods and their tasks as the SDK writes them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/pod/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServicePods {
     /// The service's name.
     pub service: String,
@@ -12,7 +13,7 @@ pub struct ServicePods {
 }
 
 /// All pods of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PodType {
     /// `etcd`.
     pub name: String,
@@ -21,7 +22,7 @@ pub struct PodType {
 }
 
 /// One pod; also `GET /v1/pod/{pod}/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PodInstance {
     /// For example `etcd-0`.
     pub name: String,
@@ -30,7 +31,7 @@ pub struct PodInstance {
 }
 
 /// One task of a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PodTask {
     /// The id of the newest launch.
     pub id: String,
@@ -42,7 +43,7 @@ pub struct PodTask {
 }
 
 /// The answer to `POST /v1/pod/{pod}/restart` and its like: what is affected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PodCommandResult {
     /// The pod.
     pub pod: String,
@@ -52,7 +53,7 @@ pub struct PodCommandResult {
 
 /// One entry of `GET /v1/pod/{pod}/info`: Mesos' TaskInfo and TaskStatus in
 /// the words of Mesos' first API (`slaveId`), as the SDK shows them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskRecord {
     /// What was launched.
     pub info: TaskInfo,
@@ -62,7 +63,7 @@ pub struct TaskRecord {
 }
 
 /// The part of Mesos' TaskInfo that the scheduler knows for good.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskInfo {
     /// For example `etcd-0-node`.
@@ -81,14 +82,14 @@ pub struct TaskInfo {
 }
 
 /// Mesos wraps ids in an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Wrapped {
     /// The id.
     pub value: String,
 }
 
 /// One of Mesos' resources.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Resource {
     /// `cpus`, `mem`, `disk`, `ports`.
     pub name: String,
@@ -104,21 +105,21 @@ pub struct Resource {
 }
 
 /// An amount.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scalar {
     /// Cpus, or megabytes of 2^20 bytes.
     pub value: f64,
 }
 
 /// Ranges of ports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ranges {
     /// In order.
     pub range: Vec<Range>,
 }
 
 /// An inclusive range.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Range {
     /// First.
     pub begin: u64,
@@ -127,28 +128,28 @@ pub struct Range {
 }
 
 /// A command's shape, for readers that expect one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
     /// Environment of the command.
     pub environment: Environment,
 }
 
 /// Environment variables.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     /// By name and value.
     pub variables: Vec<Label>,
 }
 
 /// Labels of a task.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Labels {
     /// By key and value.
     pub labels: Vec<Label>,
 }
 
 /// A key and a value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Label {
     /// The key.
     pub key: String,
@@ -157,7 +158,7 @@ pub struct Label {
 }
 
 /// The part of Mesos' TaskStatus that matters.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskStatus {
     /// The id of the launch.
@@ -175,5 +176,5 @@ pub struct TaskStatus {
 }
 
 /// See [`TaskStatus::container_status`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ContainerStatus {}

@@ -4,10 +4,11 @@
 //! `_ms`, sizes end in `_bytes`, ids are hexadecimal text as `etcdctl` prints
 //! them. What is not known is `null`, never a zero.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceStatus {
     /// The service's name.
     pub service: String,
@@ -35,7 +36,7 @@ pub struct ServiceStatus {
 }
 
 /// The connection to Mesos.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MesosStatus {
     /// Whether there is a subscription.
     pub state: MesosState,
@@ -48,7 +49,7 @@ pub struct MesosStatus {
 }
 
 /// Whether there is a subscription at a Mesos master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MesosState {
     /// There is.
@@ -58,7 +59,7 @@ pub enum MesosState {
 }
 
 /// The life of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterStatus {
     /// Where it stands.
     pub state: ClusterState,
@@ -71,7 +72,7 @@ pub struct ClusterStatus {
 }
 
 /// Where the cluster stands in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClusterState {
     /// No member was ever launched.
@@ -85,7 +86,7 @@ pub enum ClusterState {
 }
 
 /// The leader.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Leader {
     /// Its member id.
     pub member_id: String,
@@ -94,7 +95,7 @@ pub struct Leader {
 }
 
 /// One pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PodStatus {
     /// For example `etcd-0`.
     pub name: String,
@@ -139,7 +140,7 @@ pub struct PodStatus {
 }
 
 /// A pod's part in the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// None (yet).
@@ -157,7 +158,7 @@ pub enum Role {
 }
 
 /// Why something does not go on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Waiting {
     /// Fixed, for programs and metrics: `no_suitable_offer`.
     pub code: String,
@@ -166,7 +167,7 @@ pub struct Waiting {
 }
 
 /// Failed launches of a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PodFailures {
     /// In a row.
     pub in_a_row: u32,
@@ -177,7 +178,7 @@ pub struct PodFailures {
 }
 
 /// A plan in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanSummary {
     /// For example `deploy`.
     pub name: String,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use etcd_launch::{MemberId, PodIndex};
-use etcd_planner::observed::{MesosLink, Probe, TaskSeen};
+use etcd_planner::observed::{MesosLink, Probe, TaskSeen, TaskState};
 use etcd_planner::offer::AgentId;
 use etcd_planner::plans::{PlanView, plans};
-use etcd_planner::record::TargetId;
+use etcd_planner::record::{EndKind, TargetId};
 use etcd_planner::waiting::OfferRefusal;
 use etcd_planner::{Model, Record, Target, Timestamp, WaitingReason, quorum};
 use tokio::sync::watch;
@@ -98,5 +98,28 @@ impl Published {
     /// The plan of a name.
     pub fn plan(&self, name: &str) -> Option<&PlanView> {
         self.plans.iter().find(|plan| plan.name == name)
+    }
+
+    /// Mesos' newest word on a pod's task. None when there is no launch, or when
+    /// this scheduler has not heard of it (yet).
+    pub fn task_state(&self, pod: PodIndex) -> Option<&'static str> {
+        let launch = self.record.pods.get(&pod)?.launch.as_ref()?;
+        if let Some(end) = &launch.end {
+            return Some(match end.kind {
+                EndKind::Asked => "TASK_KILLED",
+                EndKind::Failed | EndKind::DataMissing => "TASK_FAILED",
+                EndKind::Gone => "TASK_LOST",
+                EndKind::AgentGivenUp => "TASK_GONE_BY_OPERATOR",
+            });
+        }
+        let seen = self.tasks.get(&pod)?;
+        (seen.task_id == launch.task_id).then_some(match seen.state {
+            TaskState::Staging => "TASK_STAGING",
+            TaskState::Starting => "TASK_STARTING",
+            TaskState::Running => "TASK_RUNNING",
+            TaskState::Killing => "TASK_KILLING",
+            TaskState::Unreachable => "TASK_UNREACHABLE",
+            TaskState::Unknown => "TASK_UNKNOWN",
+        })
     }
 }

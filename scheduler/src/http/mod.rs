@@ -9,11 +9,13 @@
 //! | who may do what? | `access.rs` |
 //! | which connections, how many, for how long? | `listener.rs` |
 //! | how are answers written? | `answer.rs` |
-//! | plans, pods, endpoints, state, health, status, metrics | one file each |
+//! | plans, pods, configurations, debug, endpoints, state, health, status, metrics | one file each |
 
 pub mod access;
 mod answer;
 mod artifacts;
+mod configurations;
+mod debug;
 mod endpoints;
 mod health;
 mod listener;
@@ -40,7 +42,7 @@ use crate::artifacts::{ARTIFACT_PATH, Artifacts};
 use crate::commands::Order;
 use crate::metrics::Metrics;
 use crate::published::{Published, PublishedReceiver};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use access::Access;
 
 /// Plan parameters and lists of task names are all that anyone sends.
@@ -108,6 +110,8 @@ pub fn router(state: ApiState) -> Router {
     Router::new()
         .merge(plans::routes())
         .merge(pods::routes())
+        .merge(configurations::routes())
+        .merge(debug::routes())
         .route("/v1/endpoints", get(endpoints::list))
         .route("/v1/endpoints/{name}", get(endpoints::show))
         .route("/v1/state/frameworkId", get(state::framework_id))
@@ -134,6 +138,27 @@ pub fn router(state: ApiState) -> Router {
             bound_and_count,
         ))
         .with_state(state)
+}
+
+/// Reads the store beside the event loop, off the threads that serve others.
+async fn from_store<T: Send + 'static>(
+    state: &ApiState,
+    reading: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Box<Response>> {
+    let store = Arc::clone(&state.store);
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::error!(%error, "cannot read the state store");
+        Box::new(answer::problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "store",
+            "the state store cannot be read; the scheduler's log says why",
+        ))
+    };
+    match tokio::task::spawn_blocking(move || reading(&store)).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(error) => Err(failed(&error)),
+    }
 }
 
 /// Serves the API until `stop` is done, and a little longer for requests under

@@ -18,8 +18,7 @@ use etcd_api::{
     PodCommandResult, PodInstance, PodTask, PodType, ServicePods, TaskRecord,
 };
 use etcd_launch::PodIndex;
-use etcd_planner::observed::TaskState;
-use etcd_planner::record::{EndKind, Launch, Placement};
+use etcd_planner::record::{Launch, Placement};
 
 use super::{ApiState, answer};
 use crate::commands::{Actor, Command, CommandRefusal, Order};
@@ -153,36 +152,14 @@ fn instance(published: &Published, pod: PodIndex) -> PodInstance {
     let task = newest_launch(published, pod).map(|launch| PodTask {
         id: launch.task_id.0.clone(),
         name: pod.task_name(),
-        status: mesos_state(published, pod)
+        status: published
+            .task_state(pod)
             .map(|state| state.trim_start_matches("TASK_").to_owned()),
     });
     PodInstance {
         name: pod.to_string(),
         tasks: task.into_iter().collect(),
     }
-}
-
-/// Mesos' newest word on a pod's task. None when there is no launch, or when
-/// this scheduler has not heard of it (yet).
-pub(super) fn mesos_state(published: &Published, pod: PodIndex) -> Option<&'static str> {
-    let launch = newest_launch(published, pod)?;
-    if let Some(end) = &launch.end {
-        return Some(match end.kind {
-            EndKind::Asked => "TASK_KILLED",
-            EndKind::Failed | EndKind::DataMissing => "TASK_FAILED",
-            EndKind::Gone => "TASK_LOST",
-            EndKind::AgentGivenUp => "TASK_GONE_BY_OPERATOR",
-        });
-    }
-    let seen = published.tasks.get(&pod)?;
-    (seen.task_id == launch.task_id).then_some(match seen.state {
-        TaskState::Staging => "TASK_STAGING",
-        TaskState::Starting => "TASK_STARTING",
-        TaskState::Running => "TASK_RUNNING",
-        TaskState::Killing => "TASK_KILLING",
-        TaskState::Unreachable => "TASK_UNREACHABLE",
-        TaskState::Unknown => "TASK_UNKNOWN",
-    })
 }
 
 fn task_records(published: &Published, pod: PodIndex) -> Vec<TaskRecord> {
@@ -213,7 +190,7 @@ fn task_status(
     pod: PodIndex,
     launch: &Launch,
 ) -> Option<TaskStatus> {
-    let state = mesos_state(published, pod)?;
+    let state = published.task_state(pod)?;
     let (at, message) = match (&launch.end, published.tasks.get(&pod)) {
         (Some(end), _) => (end.at, &end.why),
         (None, Some(seen)) => (seen.at, &seen.words),

@@ -17,7 +17,6 @@ use etcd_planner::observed::{MemberAnswer, MesosLink, OfferStream};
 use etcd_planner::plans::{PlanView, Status};
 use etcd_planner::record::{Cluster, Membership, Pod};
 
-use super::pods::mesos_state;
 use super::{ApiState, ServiceFacts, answer};
 use crate::published::Published;
 
@@ -117,7 +116,7 @@ fn pod_status(published: &Published, index: PodIndex) -> PodStatus {
             )
         }),
         task_id: pod.launch.as_ref().map(|launch| launch.task_id.0.clone()),
-        task_state: mesos_state(published, index).map(str::to_owned),
+        task_state: published.task_state(index).map(str::to_owned),
         executor: published
             .tasks
             .get(&index)

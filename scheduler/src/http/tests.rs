@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use etcd_launch::PodIndex;
 use etcd_planner::observed::{MesosLink, Probe, TaskState};
-use etcd_planner::record::{Cluster, EndKind, LaunchEnd};
+use etcd_planner::record::{AbandonedPlacement, Cluster, EndKind, LaunchEnd};
 use etcd_planner::waiting::OfferRefusal;
 use etcd_planner::{Model, Timestamp, WaitingReason};
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ use crate::artifacts::{EtcdSource, ExecutorSource};
 use crate::commands::{Actor, Command, CommandRefusal};
 use crate::samples;
 
+mod configurations;
+mod debug;
 mod pages;
 mod plans;
 mod pods;

@@ -1,0 +1,79 @@
+//! `/v1/configurations`: the stored targets, as the SDK writes a service's
+//! specification.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+
+use etcd_api::ServiceSpec;
+use etcd_planner::record::TargetId;
+
+use super::{ApiState, answer, from_store};
+use spec::service_spec;
+
+mod spec;
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/v1/configurations", get(list))
+        .route("/v1/configurations/target", get(target))
+        .route("/v1/configurations/targetId", get(target_id))
+        .route("/v1/configurations/{id}", get(show))
+}
+
+async fn list(State(state): State<ApiState>) -> Response {
+    match from_store(&state, |store| store.targets()).await {
+        Ok(ids) => {
+            let ids: Vec<String> = ids.into_iter().map(|id| id.0).collect();
+            answer::ok(&ids)
+        }
+        Err(response) => *response,
+    }
+}
+
+/// A list with one entry, as with the SDK.
+async fn target_id(State(state): State<ApiState>) -> Response {
+    answer::ok(&[&state.published().target_id.0])
+}
+
+async fn target(State(state): State<ApiState>) -> Response {
+    let id = state.published().target_id.clone();
+    answer_with(&state, id).await
+}
+
+async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Response {
+    // Ids are always written like this one; other spellings of a UUID would
+    // find nothing.
+    if uuid::Uuid::try_parse(&id).is_err() {
+        let text = format!(
+            "{id:?} is no configuration id, which is a UUID; \
+             /v1/configurations lists them"
+        );
+        return answer::text(StatusCode::BAD_REQUEST, text);
+    }
+    answer_with(&state, TargetId(id.to_ascii_lowercase())).await
+}
+
+async fn answer_with(state: &ApiState, id: TargetId) -> Response {
+    let wanted = id.clone();
+    let stored = match from_store(state, move |store| store.target(&wanted)).await {
+        Ok(stored) => stored,
+        Err(response) => return *response,
+    };
+    let published = state.published();
+    let spec: ServiceSpec = match stored {
+        Some(stored) => service_spec(&stored.target, &stored.options),
+        // The loop goes on under a target whose entry is lost; what it goes on
+        // under can still be told.
+        None if id == published.target_id => {
+            service_spec(&published.target, &serde_json::Value::Null)
+        }
+        None => {
+            let text = format!("Configuration {} not found", id.0);
+            return answer::text(StatusCode::NOT_FOUND, text);
+        }
+    };
+    answer::ok(&spec)
+}
