@@ -22,6 +22,7 @@ use crate::commands::{Command, CommandRefusal, Order};
 use crate::effects::{self, FileSource, MesosJob};
 use crate::failpoint::{self, EVENT, Stage};
 use crate::metrics::Metrics;
+use crate::offer_history::OfferHistory;
 use crate::probing;
 use crate::published::Published;
 use crate::store::{Store, StoreError};
@@ -58,6 +59,8 @@ pub struct Wiring {
     pub mesos_jobs: mpsc::UnboundedSender<MesosJob>,
     /// To everyone who looks.
     pub published: watch::Sender<Arc<Published>>,
+    /// To those who ask why no offer was good enough.
+    pub offer_history: Arc<OfferHistory>,
     /// Where launches get their files.
     pub files: FileSource,
     /// What every launch has in common.
@@ -144,6 +147,7 @@ impl EventLoop {
         let (waiting, service_waiting) =
             (decision.waiting.clone(), decision.service_waiting.clone());
         self.log_changes_of_waiting(&waiting);
+        self.wiring.offer_history.note(&decision.judged, now);
         let effects = self.model.absorb(decision, now);
         for job in self.acknowledgements.drain(..) {
             // Fails only when the process is ending.

@@ -11,6 +11,7 @@ pub mod failpoint;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod offer_history;
 pub mod probing;
 pub mod published;
 #[cfg(test)]

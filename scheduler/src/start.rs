@@ -27,6 +27,7 @@ use crate::event_loop::{EventLoop, LoopError, Wiring};
 use crate::http::access::{Access, TokenFileError};
 use crate::http::{self, ApiState, ServiceFacts};
 use crate::metrics::Metrics;
+use crate::offer_history::OfferHistory;
 use crate::probing;
 use crate::published::Published;
 use crate::store::{self, Store, StoreError};
@@ -127,10 +128,12 @@ pub async fn run(
     ));
     let published = Published::of(&model, Default::default(), None, clock::now());
     let (published_sender, published) = watch::channel(Arc::new(published));
+    let offer_history = Arc::<OfferHistory>::default();
     let (commands_sender, commands) = mpsc::channel(QUEUE_LENGTH);
     let api = ApiState {
         published: published.clone(),
         commands: commands_sender,
+        offer_history: Arc::clone(&offer_history),
         metrics: Arc::clone(&metrics),
         store: Arc::clone(&store),
         artifacts: Arc::clone(&artifacts),
@@ -163,6 +166,7 @@ pub async fn run(
         commands,
         mesos_jobs,
         published: published_sender,
+        offer_history,
         frame: launch_frame(&options, &model, &artifacts),
         files: FileSource {
             artifacts,

@@ -1,4 +1,4 @@
-//! `/v1/debug`: how the scheduler sees plans, tasks and reservations.
+//! `/v1/debug`: how the scheduler sees plans, tasks, reservations and offers.
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -20,6 +20,10 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/v1/debug/plans", get(plans))
         .route("/v1/debug/taskStatuses", get(task_statuses))
         .route("/v1/debug/reservations", get(reservations))
+        .route("/v2/debug/offers", get(offers))
+        // The SDK's first version answered with a page; its second is what
+        // programs read, and they get it under both paths.
+        .route("/v1/debug/offers", get(offers))
 }
 
 /// Which part of the plans is asked for. The SDK's `sync` is taken and ignored:
@@ -143,6 +147,10 @@ async fn reservations(State(state): State<ApiState>) -> Response {
             .push(placement.reservation_id.0.clone());
     }
     answer::ok(&by_host)
+}
+
+async fn offers(State(state): State<ApiState>) -> Response {
+    answer::ok(&state.offer_history.shown())
 }
 
 /// The SDK's word for what the scheduler is busy with, the most telling one.

@@ -41,6 +41,7 @@ use tokio::sync::mpsc;
 use crate::artifacts::{ARTIFACT_PATH, Artifacts};
 use crate::commands::Order;
 use crate::metrics::Metrics;
+use crate::offer_history::OfferHistory;
 use crate::published::{Published, PublishedReceiver};
 use crate::store::{Store, StoreError};
 use access::Access;
@@ -63,9 +64,11 @@ pub struct ApiState {
     pub published: PublishedReceiver,
     /// To the event loop.
     pub commands: mpsc::Sender<Order>,
+    /// What became of offers.
+    pub offer_history: Arc<OfferHistory>,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// For properties.
+    /// For properties and configurations.
     pub store: Arc<Store>,
     /// Programs for agents.
     pub artifacts: Arc<Artifacts>,

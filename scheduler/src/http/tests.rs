@@ -78,6 +78,7 @@ impl Service {
             state: ApiState {
                 published: receiver,
                 commands,
+                offer_history: Arc::default(),
                 metrics: Arc::new(Metrics::new(Default::default())),
                 store: Arc::new(Store::open(&directory.path().join("state")).unwrap()),
                 artifacts: Arc::new(artifacts),

@@ -28,6 +28,7 @@ struct Owner {
     role: Option<String>,
     principal: Option<String>,
     user: Option<String>,
+    pre_reserved_role: Option<String>,
 }
 
 impl Owner {
@@ -39,8 +40,16 @@ impl Owner {
         Owner {
             role: Some(service.role()),
             principal: Some(service.principal()),
+            pre_reserved_role: service.pre_reserved_role,
             user: Some(service.user),
         }
+    }
+
+    /// As the SDK writes it: none is a word, too.
+    fn pre_reserved_role(&self) -> String {
+        self.pre_reserved_role
+            .clone()
+            .unwrap_or_else(|| "*".to_owned())
     }
 }
 
@@ -73,16 +82,11 @@ fn pod_spec(target: &Target, owner: &Owner) -> PodSpec {
         rlimits: Vec::new(),
         uris: Vec::new(),
         placement_rule: placement_rule(target),
-        pre_reserved_role: pre_reserved_role(),
+        pre_reserved_role: owner.pre_reserved_role(),
         secrets: Vec::new(),
         share_pid_namespace: false,
         task_specs: vec![task_spec(target, owner)],
     }
-}
-
-/// The SDK's word for none.
-fn pre_reserved_role() -> String {
-    "*".to_owned()
 }
 
 fn networks(target: &Target) -> Vec<String> {
@@ -141,7 +145,7 @@ fn resources(target: &Target, owner: &Owner) -> Vec<ResourceSpec> {
         name: name.to_owned(),
         value: scalar(value),
         role: owner.role.clone(),
-        pre_reserved_role: pre_reserved_role(),
+        pre_reserved_role: owner.pre_reserved_role(),
         principal: owner.principal.clone(),
     };
     vec![
@@ -152,7 +156,7 @@ fn resources(target: &Target, owner: &Owner) -> Vec<ResourceSpec> {
             name: "ports".to_owned(),
             value: port(needs.client_port),
             role: owner.role.clone(),
-            pre_reserved_role: pre_reserved_role(),
+            pre_reserved_role: owner.pre_reserved_role(),
             principal: owner.principal.clone(),
             env_key: "PORT_CLIENT".to_owned(),
             port_name: "api".to_owned(),
@@ -166,7 +170,7 @@ fn resources(target: &Target, owner: &Owner) -> Vec<ResourceSpec> {
             name: "ports".to_owned(),
             value: port(needs.peer_port),
             role: owner.role.clone(),
-            pre_reserved_role: pre_reserved_role(),
+            pre_reserved_role: owner.pre_reserved_role(),
             principal: owner.principal.clone(),
             env_key: "PORT_PEER".to_owned(),
             port_name: "peer".to_owned(),
@@ -190,7 +194,7 @@ fn volume(target: &Target, owner: &Owner) -> VolumeSpec {
         name: "disk".to_owned(),
         value: scalar(target.needs.volume.0 as f64),
         role: owner.role.clone(),
-        pre_reserved_role: pre_reserved_role(),
+        pre_reserved_role: owner.pre_reserved_role(),
         principal: owner.principal.clone(),
     }
 }

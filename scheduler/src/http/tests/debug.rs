@@ -1,4 +1,7 @@
-//! `/v1/debug`.
+//! `/v1/debug` and `/v2/debug`.
+
+use etcd_planner::decision::{Judged, OfferOutcome};
+use etcd_planner::offer::{AgentId, Hostname};
 
 use super::*;
 
@@ -122,5 +125,46 @@ async fn reservations() {
             "agent-1.example": ["reservation-1"],
             "agent-2.example": ["reservation-2"],
         })
+    );
+}
+
+#[tokio::test]
+async fn offers() {
+    let service = healthy();
+    let judged = Judged {
+        reasons: BTreeMap::from([(OfferRefusal::Port { port: 2379 }, 2)]),
+        refused_agents: BTreeMap::from([(AgentId("agent-7".into()), 2)]),
+        outcomes: vec![OfferOutcome {
+            pod: PodIndex(2),
+            agent_id: AgentId("agent-7".into()),
+            hostname: Hostname("agent-7.example".into()),
+            taken: false,
+            why: vec!["port 2379 not offered".into(), "fewer than 1.1 cpus".into()],
+        }],
+    };
+    service.state.offer_history.note(&judged, samples::NOW);
+    let expected = json!({
+        "acceptedCount": 0,
+        "rejectedCount": 2,
+        "failureReasons": {"port 2379 not offered": 2},
+        "rejectedAgents": {"agent-7": 2},
+        "offers": [{
+            "timestamp": samples::NOW.0,
+            "pod-instance-name": "etcd-2",
+            "outcome": "fail",
+            "explanation": ["FAIL: port 2379 not offered", "FAIL: fewer than 1.1 cpus"],
+            "offer": "agent agent-7 on agent-7.example",
+        }],
+    });
+    for path in [
+        "/v2/debug/offers",
+        "/v1/debug/offers",
+        "/v1/debug/offers?json=true",
+    ] {
+        assert_eq!(service.get(path).await.json(), expected, "{path}");
+    }
+    assert_eq!(
+        service.ask("GET", "/v2/debug/offers", None).await.status,
+        401
     );
 }
