@@ -21,11 +21,21 @@ pub struct EventList {
     pub missed: bool,
 }
 
+/// The data of the server-sent event `missed`: the reader was too slow, or away
+/// for too long, and events between the two are gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Missed {
+    /// The sequence up to which the reader had been told.
+    pub after: u64,
+    /// The sequence of the next event that it will be told.
+    pub next: Option<u64>,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
-    /// Grows with every event, over restarts of the scheduler too; numbers may
-    /// be left out.
+    /// One more than that of the event before. A restart of the scheduler makes
+    /// it leap, and only forwards as long as the host's clock is not set back.
     pub sequence: u64,
     /// Milliseconds since the Unix epoch.
     pub at_ms: u64,
@@ -129,14 +139,17 @@ pub enum What {
         /// Its member id.
         member_id: String,
     },
-    /// Members name another leader, or none.
+    /// Members name another leader. That they name none is no event of its own:
+    /// the pods wait then, and say so.
     LeaderMoved {
-        /// The pod (or member id, if it is none of ours) that led before.
+        /// The pod (or member id, if it is none of ours) that led before, as far
+        /// as this scheduler saw one.
         from: Option<String>,
         /// The one that leads now.
-        to: Option<String>,
+        to: String,
     },
-    /// The pod (or, without one, the service) waits for something else.
+    /// The pod (or, without one, the service) waits for something else. What
+    /// comes and goes while nothing else happens is told once.
     WaitingChanged {
         /// See the codes of `/v1/status`; null if it waits no more.
         code: Option<String>,

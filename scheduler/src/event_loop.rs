@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use crate::clock;
 use crate::commands::{Command, CommandRefusal, Order};
 use crate::effects::{self, FileSource, MesosJob};
+use crate::events::Journal;
 use crate::failpoint::{self, EVENT, Stage};
 use crate::metrics::Metrics;
 use crate::offer_history::OfferHistory;
@@ -59,6 +60,8 @@ pub struct Wiring {
     pub mesos_jobs: mpsc::UnboundedSender<MesosJob>,
     /// To everyone who looks.
     pub published: watch::Sender<Arc<Published>>,
+    /// To those who ask what happened, and who wanted it.
+    pub journal: Journal,
     /// To those who ask why no offer was good enough.
     pub offer_history: Arc<OfferHistory>,
     /// Where launches get their files.
@@ -157,7 +160,9 @@ impl EventLoop {
             self.issue(id, effect);
         }
         let published = Published::of(&self.model, waiting, service_waiting, now);
-        self.wiring.published.send_replace(Arc::new(published));
+        let published = Arc::new(published);
+        let before = self.wiring.published.send_replace(Arc::clone(&published));
+        self.wiring.journal.note_turn(&before, &published);
         self.wiring.metrics.note_turn(started.elapsed());
         Ok(())
     }
@@ -261,20 +266,32 @@ impl EventLoop {
 
     fn take_order(&mut self, order: Order) -> Result<(), LoopError> {
         info!(by = %order.by, command = %order.command, "an operator asks");
+        let (by, request) = (order.by, order.command.to_string());
+        let (about, now) = (order.command.pod(), clock::now());
         match order.command {
             Command::RestartPod { pod, reply } => {
-                if !self.model.record.pods.contains_key(&pod) {
-                    let _ = reply.send(Err(CommandRefusal::UnknownPod(pod)));
-                    return Ok(());
-                }
-                self.apply(Event::RestartAsked { pod });
-                let record = self.model.record.clone();
-                self.persist(&record, &[])?;
+                let answer = self.note_restart_wish(pod)?;
+                let journal = &mut self.wiring.journal;
+                journal.note_request(&by, &request, about, &answer, now);
                 // The asker may have gone away; the wish stands all the same.
-                let _ = reply.send(Ok(()));
+                let _ = reply.send(answer);
             }
         }
         Ok(())
+    }
+
+    /// Stores the wish; the next turns carry it out.
+    fn note_restart_wish(
+        &mut self,
+        pod: PodIndex,
+    ) -> Result<Result<(), CommandRefusal>, LoopError> {
+        if !self.model.record.pods.contains_key(&pod) {
+            return Ok(Err(CommandRefusal::UnknownPod(pod)));
+        }
+        self.apply(Event::RestartAsked { pod });
+        let record = self.model.record.clone();
+        self.persist(&record, &[])?;
+        Ok(Ok(()))
     }
 
     fn take_session_event(&mut self, event: SessionEvent) -> Result<(), LoopError> {

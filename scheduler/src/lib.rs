@@ -7,6 +7,7 @@ pub mod command_line;
 pub mod commands;
 pub mod effects;
 pub mod event_loop;
+pub mod events;
 pub mod failpoint;
 pub mod http;
 pub mod logging;

@@ -24,6 +24,7 @@ use crate::clock;
 use crate::commands::QUEUE_LENGTH;
 use crate::effects::{self, FileSource};
 use crate::event_loop::{EventLoop, LoopError, Wiring};
+use crate::events::{EventLog, Journal};
 use crate::http::access::{Access, TokenFileError};
 use crate::http::{self, ApiState, ServiceFacts};
 use crate::metrics::Metrics;
@@ -128,17 +129,20 @@ pub async fn run(
     ));
     let published = Published::of(&model, Default::default(), None, clock::now());
     let (published_sender, published) = watch::channel(Arc::new(published));
+    let facts = Arc::new(ServiceFacts::default());
+    let events = Arc::new(EventLog::starting(&facts.version, clock::now()));
     let offer_history = Arc::<OfferHistory>::default();
     let (commands_sender, commands) = mpsc::channel(QUEUE_LENGTH);
     let api = ApiState {
         published: published.clone(),
         commands: commands_sender,
+        events: Arc::clone(&events),
         offer_history: Arc::clone(&offer_history),
         metrics: Arc::clone(&metrics),
         store: Arc::clone(&store),
         artifacts: Arc::clone(&artifacts),
         access,
-        facts: Arc::new(ServiceFacts::default()),
+        facts,
     };
     let mut stop_serving = shutdown.clone();
     let server = tokio::spawn(http::serve(listener, api, async move {
@@ -166,6 +170,7 @@ pub async fn run(
         commands,
         mesos_jobs,
         published: published_sender,
+        journal: Journal::new(events),
         offer_history,
         frame: launch_frame(&options, &model, &artifacts),
         files: FileSource {

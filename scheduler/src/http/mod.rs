@@ -9,7 +9,7 @@
 //! | who may do what? | `access.rs` |
 //! | which connections, how many, for how long? | `listener.rs` |
 //! | how are answers written? | `answer.rs` |
-//! | plans, pods, configurations, debug, endpoints, state, health, status, metrics | one file each |
+//! | plans, pods, configurations, debug, endpoints, events, state, health, status, metrics | one file each |
 
 pub mod access;
 mod answer;
@@ -17,6 +17,7 @@ mod artifacts;
 mod configurations;
 mod debug;
 mod endpoints;
+mod events;
 mod health;
 mod listener;
 mod metrics;
@@ -40,6 +41,7 @@ use tokio::sync::mpsc;
 
 use crate::artifacts::{ARTIFACT_PATH, Artifacts};
 use crate::commands::Order;
+use crate::events::EventLog;
 use crate::metrics::Metrics;
 use crate::offer_history::OfferHistory;
 use crate::published::{Published, PublishedReceiver};
@@ -64,6 +66,8 @@ pub struct ApiState {
     pub published: PublishedReceiver,
     /// To the event loop.
     pub commands: mpsc::Sender<Order>,
+    /// What happened.
+    pub events: Arc<EventLog>,
     /// What became of offers.
     pub offer_history: Arc<OfferHistory>,
     /// Counters.
@@ -123,6 +127,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/health", get(health::health))
         .route("/v1/livez", get(health::livez))
         .route("/v1/status", get(status::status))
+        .route("/v1/events", get(events::events))
         .route("/v1/metrics", get(metrics::codahale))
         .route("/v1/metrics/prometheus", get(metrics::openmetrics))
         .route(

@@ -24,6 +24,7 @@ use crate::samples;
 
 mod configurations;
 mod debug;
+mod events;
 mod pages;
 mod plans;
 mod pods;
@@ -78,6 +79,7 @@ impl Service {
             state: ApiState {
                 published: receiver,
                 commands,
+                events: Arc::new(EventLog::starting("0.1.0", samples::NOW)),
                 offer_history: Arc::default(),
                 metrics: Arc::new(Metrics::new(Default::default())),
                 store: Arc::new(Store::open(&directory.path().join("state")).unwrap()),
