@@ -126,7 +126,7 @@ impl Daemon {
         let command = guarded_command(spec)?;
         let start = |source| LocalError::Start {
             name: spec.name.clone(),
-            source,
+            error: source,
         };
         let mut child = spawn_from_lasting_thread(command).map_err(start)?;
         // Not yet waited for, so the id is still its own even if it has ended.
@@ -201,7 +201,7 @@ impl Daemon {
             LocalError::Signal {
                 name: self.spec.name.clone(),
                 pid,
-                source,
+                error: source,
             }
         })?;
         if signal == Signal::KILL {

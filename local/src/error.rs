@@ -13,32 +13,32 @@ pub enum LocalError {
     #[error(transparent)]
     Programs(#[from] ProgramsError),
     /// A file or directory could not be used.
-    #[error("could not {action} {}: {source}", path.display())]
+    #[error("could not {action} {}: {error}", path.display())]
     File {
         /// What was tried: "read", "make".
         action: &'static str,
         /// With which file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A program could not be started.
-    #[error("could not start {name}: {source}")]
+    #[error("could not start {name}: {error}")]
     Start {
         /// Which one, "mesos-agent-2".
         name: String,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A signal could not be sent.
-    #[error("could not signal process {pid} ({name}): {source}")]
+    #[error("could not signal process {pid} ({name}): {error}")]
     Signal {
         /// Which program.
         name: String,
         /// Its process id.
         pid: i32,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A program ended although it should run.
     #[error("{name} ended; the last lines of {}:\n{last_lines}", log.display())]
@@ -125,12 +125,12 @@ impl LocalError {
     pub(crate) fn file(
         action: &'static str,
         path: impl AsRef<Path>,
-        source: io::Error,
+        error: io::Error,
     ) -> Self {
         LocalError::File {
             action,
             path: path.as_ref().to_owned(),
-            source,
+            error,
         }
     }
 }

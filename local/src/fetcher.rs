@@ -54,7 +54,7 @@ fn fetch_all(text: &str) -> Result<(), LocalError> {
         .build()
         .map_err(|source| LocalError::Start {
             name: CALLED_AS.to_owned(),
-            source,
+            error: source,
         })?;
     for uri in &info.uris {
         runtime

@@ -92,14 +92,14 @@ pub enum ProgramsError {
         lock: PathBuf,
     },
     /// A file of the cache or of a launcher directory could not be used.
-    #[error("could not {action} {}: {source}", path.display())]
+    #[error("could not {action} {}: {error}", path.display())]
     File {
         /// What was tried: "read", "make".
         action: &'static str,
         /// With which file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The `etcd-local` program, which stands in for `mesos-fetcher`, is not there.
     #[error(
@@ -118,7 +118,7 @@ impl ProgramsError {
         ProgramsError::File {
             action,
             path: path.to_owned(),
-            source,
+            error: source,
         }
     }
 }

@@ -81,14 +81,14 @@ pub enum SetupError {
         seconds: u64,
     },
     /// A file or directory could not be used.
-    #[error("could not {action} {}: {source}", path.display())]
+    #[error("could not {action} {}: {error}", path.display())]
     File {
         /// What was tried: "read", "make".
         action: &'static str,
         /// With which file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -97,7 +97,7 @@ impl SetupError {
         SetupError::File {
             action,
             path: path.to_owned(),
-            source,
+            error: source,
         }
     }
 }

@@ -21,6 +21,11 @@ pub(super) fn run(
     log: &Path,
 ) -> Result<String, SetupError> {
     let written = |source| SetupError::file("write", log, source);
+    // On a fresh machine nothing has been cached yet, not even a log.
+    if let Some(directory) = log.parent() {
+        fs::create_dir_all(directory)
+            .map_err(|source| SetupError::file("make", directory, source))?;
+    }
     let out = File::create(log).map_err(written)?;
     let err = out.try_clone().map_err(written)?;
     // In English, since we look for words in it.
@@ -72,4 +77,20 @@ pub(super) fn shown(command: &Command) -> String {
         .map(|word| word.to_string_lossy().into_owned())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As on a machine where nothing was ever fetched.
+    #[test]
+    fn the_directory_of_the_log_is_made() {
+        let fresh = tempfile::tempdir().unwrap();
+        let log = fresh.path().join("cache/etcd-mesos/apt-install.log");
+        let limit = Duration::from_secs(20);
+        let mut command = Command::new("echo");
+        command.arg("installed");
+        assert_eq!(run(command, "try", limit, &log).unwrap(), "installed\n");
+    }
 }
