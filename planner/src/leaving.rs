@@ -35,11 +35,7 @@ pub(crate) fn give_back_empty_places(draft: &mut Draft<'_>) {
         let old_enough = place.since.plus(ABSENT_AFTER);
         // An agent's resources may come in several offers, one for each role.
         let mut could_show = draft.untaken_offers();
-        could_show.retain(|offer| {
-            let role = place.placement.role.as_ref();
-            offer.agent_id == place.placement.agent_id
-                && role.is_none_or(|role| *role == offer.role)
-        });
+        could_show.retain(|offer| place.placement.would_be_in(offer));
         let shown = could_show
             .iter()
             .find_map(|offer| Some((offer.id.clone(), shown(offer, &place)?)));

@@ -41,7 +41,10 @@ pub(crate) fn look_for_own_places(draft: &mut Draft<'_>) {
     for offer in draft.untaken_offers() {
         note_unknown_reservations(draft, offer);
         for index in pods_by_agent.get(&offer.agent_id).into_iter().flatten() {
-            look_for_volume(draft, offer, *index);
+            let placement = draft.pod(*index).placement.as_ref();
+            if placement.is_some_and(|placement| placement.would_be_in(offer)) {
+                look_for_volume(draft, offer, *index);
+            }
         }
     }
     for index in draft.recorded_pods() {

@@ -20,7 +20,7 @@ use etcd_launch::{
 
 use crate::offer::{
     AgentId, Attributes, BaseReservation, Disk, Domain, ExecutorId, FrameworkId,
-    Hostname, Megabytes, OperationId, ReservationId, TaskId, VolumeId,
+    Hostname, Megabytes, Offer, OperationId, ReservationId, TaskId, VolumeId,
 };
 use crate::target::Needs;
 use crate::time::Timestamp;
@@ -204,6 +204,13 @@ impl Placement {
         self.disk
             .as_ref()
             .map_or(self.needs.volume, |disk| disk.size)
+    }
+
+    /// Whether an offer would show the placement: what is reserved for one of
+    /// our roles is not in the agent's offers to another one.
+    pub fn would_be_in(&self, offer: &Offer) -> bool {
+        let to_its_role = self.role.as_ref().is_none_or(|role| *role == offer.role);
+        offer.agent_id == self.agent_id && to_its_role
     }
 
     /// The name of the operation that reserves it.

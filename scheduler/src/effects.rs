@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use etcd_admin::member::MemberClient;
 use etcd_launch::PodIndex;
 use etcd_planner::effect::{Operation, Outcome};
-use etcd_planner::record::Placement;
 use etcd_planner::{Effect, EffectId, Event};
 use mesos_v1::scheduler::{Call, call};
 use mesos_v1::{Epoch, SchedulerHandle, v1};
@@ -17,6 +16,7 @@ use tracing::{info, warn};
 use crate::artifacts::{Artifacts, FetchUri};
 use crate::failpoint::{self, Stage};
 use crate::metrics::Metrics;
+use crate::translate::operations::{self, Feedback};
 use crate::translate::tasks::{self, LaunchFrame};
 
 /// How long etcd is asked to agree on a change of members. It gives up itself
@@ -87,10 +87,13 @@ fn outcome<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
 
 /// The call to the master that an effect stands for; none if it is for etcd.
 /// `Err` if it cannot be written.
+///
+/// `feedback` is that of the agent whose offer the effect accepts.
 pub fn mesos_call(
     effect: &Effect,
     frame: &LaunchFrame,
     source: &FileSource,
+    feedback: Feedback,
 ) -> Result<Option<Call>, serde_json::Error> {
     let call = match effect {
         Effect::Accept {
@@ -98,13 +101,26 @@ pub fn mesos_call(
             offer_id,
             operations,
             ..
-        } => accept(frame, source, *pod, &offer_id.0, operations)?,
+        } => {
+            let mut messages = Vec::new();
+            for operation in operations {
+                messages.extend(operation_messages(
+                    frame, source, *pod, operation, feedback,
+                )?);
+            }
+            accept(&offer_id.0, messages)
+        }
         Effect::Release {
             offer_id,
             pod,
             placement,
             has_volume,
-        } => release(frame, *pod, &offer_id.0, placement, *has_volume),
+        } => {
+            let reserver = &frame.reserver;
+            let messages =
+                operations::release(reserver, *pod, placement, *has_volume, feedback);
+            accept(&offer_id.0, messages)
+        }
         Effect::Decline { offers, refuse } => Call {
             r#type: Some(call::Type::Decline.into()),
             decline: Some(call::Decline {
@@ -177,18 +193,8 @@ fn reconcile(tasks: Vec<call::reconcile::Task>) -> Call {
     }
 }
 
-fn accept(
-    frame: &LaunchFrame,
-    source: &FileSource,
-    pod: PodIndex,
-    offer_id: &str,
-    operations: &[Operation],
-) -> Result<Call, serde_json::Error> {
-    let operations = operations
-        .iter()
-        .map(|operation| operation_message(frame, source, pod, operation))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Call {
+fn accept(offer_id: &str, operations: Vec<v1::offer::Operation>) -> Call {
+    Call {
         r#type: Some(call::Type::Accept.into()),
         accept: Some(call::Accept {
             offer_ids: vec![v1::OfferId {
@@ -200,78 +206,31 @@ fn accept(
             filters: Some(filters(Duration::ZERO)),
         }),
         ..Default::default()
-    })
-}
-
-/// The ACCEPT that gives a place back.
-fn release(
-    frame: &LaunchFrame,
-    pod: PodIndex,
-    offer_id: &str,
-    placement: &Placement,
-    has_volume: bool,
-) -> Call {
-    use v1::offer::operation::{Destroy, Type, Unreserve};
-    let destroy = v1::offer::Operation {
-        r#type: Some(Type::Destroy.into()),
-        destroy: Some(Destroy {
-            volumes: vec![frame.reserver.volume(pod, placement)],
-        }),
-        ..Default::default()
-    };
-    let unreserve = v1::offer::Operation {
-        r#type: Some(Type::Unreserve.into()),
-        unreserve: Some(Unreserve {
-            resources: frame.reserver.reserved(pod, placement),
-        }),
-        ..Default::default()
-    };
-    let operations = has_volume.then_some(destroy).into_iter().chain([unreserve]);
-    Call {
-        r#type: Some(call::Type::Accept.into()),
-        accept: Some(call::Accept {
-            offer_ids: vec![v1::OfferId {
-                value: offer_id.to_owned(),
-            }],
-            operations: operations.collect(),
-            filters: Some(filters(Duration::ZERO)),
-        }),
-        ..Default::default()
     }
 }
 
-fn operation_message(
+fn operation_messages(
     frame: &LaunchFrame,
     source: &FileSource,
     pod: PodIndex,
     operation: &Operation,
-) -> Result<v1::offer::Operation, serde_json::Error> {
-    use v1::offer::operation::{Create, Launch, Reserve, Type};
-    let message = match operation {
-        Operation::Reserve(placement) => v1::offer::Operation {
-            r#type: Some(Type::Reserve.into()),
-            reserve: Some(Reserve {
-                resources: frame.reserver.reserved(pod, placement),
-                ..Default::default()
-            }),
-            ..Default::default()
-        },
-        Operation::CreateVolume(placement) => v1::offer::Operation {
-            r#type: Some(Type::Create.into()),
-            create: Some(Create {
-                volumes: vec![frame.reserver.volume(pod, placement)],
-            }),
-            ..Default::default()
-        },
-        Operation::Launch(order) => v1::offer::Operation {
-            r#type: Some(Type::Launch.into()),
-            launch: Some(Launch {
-                task_infos: vec![tasks::task_info(frame, order, &source.files())?],
-            }),
-            ..Default::default()
-        },
-    };
-    Ok(message)
+    feedback: Feedback,
+) -> Result<Vec<v1::offer::Operation>, serde_json::Error> {
+    let reserver = &frame.reserver;
+    Ok(match operation {
+        Operation::Reserve(placement) => {
+            operations::reserve(reserver, pod, placement, feedback)
+        }
+        Operation::CreateVolume(placement) => {
+            operations::create(reserver, pod, placement, feedback)
+        }
+        // Mesos tells of a launch by the task's statuses, and takes no name
+        // for it.
+        Operation::Launch(order) => {
+            let task = tasks::task_info(frame, order, &source.files())?;
+            vec![v1::offer::Operation::launch(vec![task])]
+        }
+    })
 }
 
 /// Carries out an effect on etcd, through the members at these client URLs:

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd_launch::{ClusterId, ClusterToken, Founder, MemberId, PodIndex};
+use etcd_planner::event::OperationVerdict;
 use etcd_planner::offer::FrameworkId;
 use etcd_planner::{Effect, EffectId, Event, Model, Record, Turn, plan, quorum};
 use mesos_v1::scheduler::{Call, call, event};
@@ -27,8 +28,10 @@ use crate::offer_history::OfferHistory;
 use crate::probing;
 use crate::published::Published;
 use crate::store::{Store, StoreError};
+use crate::translate::offers::Claims;
+use crate::translate::operations::Feedback;
 use crate::translate::tasks::LaunchFrame;
-use crate::translate::{offers, statuses};
+use crate::translate::{agents, offers, operations, statuses};
 
 /// Events that are taken in before a turn plans. More than one, because a
 /// thousand statuses after a failover need no thousand plans; bounded, because
@@ -68,6 +71,8 @@ pub struct Wiring {
     pub files: FileSource,
     /// What every launch has in common.
     pub frame: LaunchFrame,
+    /// Which offered resources are for this service.
+    pub claims: Claims,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -225,7 +230,9 @@ impl EventLoop {
             debug!(%effect, "issued");
         }
         self.wiring.metrics.note_effect_issued(&effect);
-        match effects::mesos_call(&effect, &self.wiring.frame, &self.wiring.files) {
+        let feedback = self.feedback_on(&effect);
+        let (frame, files) = (&self.wiring.frame, &self.wiring.files);
+        match effects::mesos_call(&effect, frame, files, feedback) {
             Ok(Some(call)) => {
                 let epoch = self.model.session().map_or(0, |session| session.epoch);
                 let job = MesosJob {
@@ -247,6 +254,20 @@ impl EventLoop {
                 tokio::spawn(task);
             }
             Err(error) => warn!(%effect, %error, "the effect cannot be put into a call"),
+        }
+    }
+
+    /// Whether the agent that an effect is about tells what becomes of it.
+    fn feedback_on(&self, effect: &Effect) -> Feedback {
+        let agent_id = match effect {
+            Effect::Accept { agent_id, .. } => agent_id,
+            Effect::Release { placement, .. } => &placement.agent_id,
+            _ => return Feedback::Untold,
+        };
+        let agents = self.model.observed.agents.as_ref();
+        match agents.and_then(|agents| agents.get(agent_id)) {
+            Some(facts) if facts.tells_of_operations => Feedback::Told,
+            _ => Feedback::Untold,
         }
     }
 
@@ -300,7 +321,7 @@ impl EventLoop {
                 epoch,
                 framework_id,
                 master,
-                ..
+                master_info,
             } => {
                 info!(%master, %framework_id, epoch = epoch.0, "subscribed");
                 self.wiring
@@ -311,7 +332,7 @@ impl EventLoop {
                 self.apply(Event::Subscribed {
                     epoch: epoch.0,
                     framework_id: FrameworkId(framework_id),
-                    master_region: None,
+                    master_region: master_info.as_deref().and_then(agents::region),
                 });
             }
             SessionEvent::Disconnected { why, .. } => {
@@ -337,10 +358,10 @@ impl EventLoop {
                 let offers = event.offers.unwrap_or_default().offers;
                 self.wiring.metrics.note_offers(offers.len());
                 let now = clock::now();
-                let service = &self.wiring.frame.reserver.service;
+                let claims = &self.wiring.claims;
                 let offers = offers
                     .iter()
-                    .map(|offer| offers::offer(offer, service, now))
+                    .map(|offer| offers::offer(offer, claims, now))
                     .collect();
                 self.apply(Event::Offers(offers));
             }
@@ -353,6 +374,11 @@ impl EventLoop {
             event::Type::Update => {
                 if let Some(update) = event.update {
                     self.take_status(epoch, &update.status);
+                }
+            }
+            event::Type::UpdateOperationStatus => {
+                if let Some(update) = event.update_operation_status {
+                    self.take_operation_status(epoch, &update.status);
                 }
             }
             event::Type::Failure => {
@@ -393,6 +419,25 @@ impl EventLoop {
                     }),
                     ..Default::default()
                 },
+                effect: None,
+            });
+        }
+    }
+
+    fn take_operation_status(&mut self, epoch: Epoch, status: &v1::OperationStatus) {
+        if let Some(translated) = operations::status(status) {
+            let (operation, words) = (&translated.id, &translated.words);
+            match translated.verdict {
+                OperationVerdict::Failed => warn!(%operation, words, "status"),
+                _ => info!(%operation, words, "status"),
+            }
+            self.apply(Event::OperationStatus(translated));
+        }
+        // Without a uuid it is the master's own word, which is not repeated.
+        if let Some(call) = Call::acknowledge_operation_status(status) {
+            self.acknowledgements.push(MesosJob {
+                epoch,
+                call,
                 effect: None,
             });
         }

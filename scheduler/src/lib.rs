@@ -1,6 +1,7 @@
 //! The shell round the planner: everything that touches clocks, files, networks
 //! and processes. See `main.rs` for how the parts are put together.
 
+pub mod agents;
 pub mod artifacts;
 pub mod clock;
 pub mod command_line;
@@ -9,6 +10,7 @@ pub mod effects;
 pub mod event_loop;
 pub mod events;
 pub mod failpoint;
+pub mod framework;
 pub mod http;
 pub mod logging;
 pub mod metrics;

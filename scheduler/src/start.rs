@@ -10,13 +10,15 @@ use etcd_launch::Sha256;
 use etcd_planner::record::TargetId;
 use etcd_planner::{Model, Record, Target};
 use mesos_v1::{
-    AddressError, ClientSetupError, Masters, SchedulerSession, SessionConfig, v1,
+    AddressError, ClientSetupError, Masters, OperatorClient, SchedulerSession,
+    SessionConfig,
 };
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
+use crate::agents;
 use crate::artifacts::{
     ArtifactError, Artifacts, EXECUTOR_FILE, EtcdSource, ExecutorSource,
 };
@@ -25,6 +27,7 @@ use crate::commands::QUEUE_LENGTH;
 use crate::effects::{self, FileSource};
 use crate::event_loop::{EventLoop, LoopError, Wiring};
 use crate::events::{EventLog, Journal};
+use crate::framework;
 use crate::http::access::{Access, TokenFileError};
 use crate::http::{self, ApiState, ServiceFacts};
 use crate::metrics::Metrics;
@@ -151,7 +154,8 @@ pub async fn run(
     }));
 
     let masters: Masters = options.scheduler.masters.join(",").parse()?;
-    let framework = framework_info(&options, model.record.framework_id.as_ref());
+    let framework = framework::framework_info(&options, &model.record);
+    let operator = OperatorClient::new(masters.clone(), &mesos_v1::Access::default())?;
     let (handle, session) =
         SchedulerSession::start(SessionConfig::new(masters, framework))?;
     let (results_sender, results) = mpsc::unbounded_channel();
@@ -161,6 +165,11 @@ pub async fn run(
         jobs,
         results_sender.clone(),
         metrics.clone(),
+    ));
+    tokio::spawn(agents::ask_for_agents(
+        operator,
+        published.clone(),
+        results_sender.clone(),
     ));
     tokio::spawn(probing::probe_members(published, results_sender.clone()));
     let wiring = Wiring {
@@ -173,6 +182,7 @@ pub async fn run(
         journal: Journal::new(events),
         offer_history,
         frame: launch_frame(&options, &model, &artifacts),
+        claims: framework::claims(&options.service),
         files: FileSource {
             artifacts,
             base_url,
@@ -258,9 +268,10 @@ fn model(
         return Ok((Model::new(wanted_id, wanted, record), 0));
     };
     let mut record = stored.record;
+    framework::name_roles(&mut record, &options.service);
     let old = store.target(&record.target)?.map(|stored| stored.target);
     let (target_id, target): (TargetId, Target) = match old {
-        Some(old) if !target::takes_effect_at_next_launch(&old, &wanted) => {
+        Some(old) if !target::takes_effect_in_time(&old, &wanted) => {
             warn!(
                 "the options ask for a change that this release cannot roll through a \
                  deployed service; it goes on under its stored target"
@@ -289,39 +300,12 @@ fn model(
     Ok((Model::new(target_id, target, record), stored.version))
 }
 
-fn framework_info(
-    options: &Options,
-    id: Option<&etcd_planner::offer::FrameworkId>,
-) -> v1::FrameworkInfo {
-    use v1::framework_info::capability::Type;
-    let capabilities = [
-        Type::MultiRole,
-        Type::PartitionAware,
-        Type::ReservationRefinement,
-    ];
-    #[expect(clippy::cast_precision_loss, reason = "seconds are far below 2^52")]
-    let failover_timeout = options.scheduler.framework_failover_timeout.0 as f64;
-    v1::FrameworkInfo {
-        id: id.map(|id| v1::FrameworkId {
-            value: id.0.clone(),
-        }),
-        name: options.service.name.as_str().to_owned(),
-        user: options.service.user.clone(),
-        principal: Some(options.service.principal()),
-        roles: vec![options.service.role()],
-        checkpoint: Some(true),
-        failover_timeout: Some(failover_timeout),
-        capabilities: capabilities
-            .map(|capability| v1::framework_info::Capability {
-                r#type: Some(capability.into()),
-            })
-            .to_vec(),
-        ..Default::default()
-    }
-}
-
 fn launch_frame(options: &Options, model: &Model, artifacts: &Artifacts) -> LaunchFrame {
-    let member_name = options.member_dns_name(0);
+    let vip = options.vip_dns_name();
+    let after_first_dot = |name: &str| {
+        let rest = name.split_once('.').map(|(_, rest)| rest.to_owned());
+        rest.unwrap_or_default()
+    };
     LaunchFrame {
         reserver: Reserver {
             service: options.service.name.as_str().to_owned(),
@@ -333,12 +317,12 @@ fn launch_frame(options: &Options, model: &Model, artifacts: &Artifacts) -> Laun
                 .as_ref()
                 .map(|id| id.0.clone())
                 .unwrap_or_default(),
+            reserves_ports: model.target.reserves_ports(),
         },
         user: options.service.user.clone(),
         checks: artifacts.checks_before_launch(),
-        framework_host: member_name
-            .split_once('.')
-            .map(|(_, host)| host.to_owned())
-            .unwrap_or_default(),
+        network: model.target.network.clone(),
+        framework_host: target::dns_domain(options),
+        framework_vip_host: after_first_dot(&vip),
     }
 }

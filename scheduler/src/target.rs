@@ -1,10 +1,10 @@
 //! From options to the planner's target.
 
-use etcd_config::Options;
+use etcd_config::{DiskType, Options};
 use etcd_launch::{EtcdProgram, Scheme, Tuning};
 use etcd_planner::Target;
 use etcd_planner::offer::{Megabytes, MilliCpus};
-use etcd_planner::target::{DiskWish, Needs, Network};
+use etcd_planner::target::{DiskWish, Needs, Network, VirtualNetwork};
 
 /// What the options ask for, with the etcd that is to run.
 pub fn target(options: &Options, program: EtcdProgram) -> Target {
@@ -13,10 +13,10 @@ pub fn target(options: &Options, program: EtcdProgram) -> Target {
         service: options.service.name.as_str().to_owned(),
         members: u16::try_from(node.count.get()).unwrap_or(u16::MAX),
         placement: node.placement_constraint.clone(),
-        region: None,
-        disk: DiskWish::Root,
-        offer_collection_ms: 0,
-        network: Network::Host,
+        region: options.service.region.clone(),
+        disk: disk(options),
+        offer_collection_ms: scheduler.offer_collection.0,
+        network: network(options),
         needs: Needs {
             cpus: MilliCpus(node.cpus.0),
             mem: Megabytes(node.mem.0),
@@ -33,7 +33,7 @@ pub fn target(options: &Options, program: EtcdProgram) -> Target {
             election_timeout_ms: etcd.election_timeout.0,
             snapshot_count: etcd.snapshot_count,
             quota_backend_bytes: etcd.quota.bytes(),
-            enable_v2: false,
+            enable_v2: etcd.enable_v2,
         },
         program,
         scheme: Scheme::Http,
@@ -41,15 +41,51 @@ pub fn target(options: &Options, program: EtcdProgram) -> Target {
     }
 }
 
+fn disk(options: &Options) -> DiskWish {
+    match options.node.disk_type {
+        DiskType::Root => DiskWish::Root,
+        DiskType::Path => DiskWish::Path,
+        DiskType::Mount => DiskWish::Mount {
+            profiles: options.node.disk_profiles.clone(),
+        },
+    }
+}
+
+fn network(options: &Options) -> Network {
+    let service = &options.service;
+    if !service.virtual_network_enabled {
+        return Network::Host;
+    }
+    Network::Virtual(VirtualNetwork {
+        name: service.virtual_network_name.clone(),
+        labels: service.virtual_network_plugin_labels.pairs().to_vec(),
+        maps_ports: service.virtual_network_maps_ports(),
+        dns_domain: dns_domain(options),
+    })
+}
+
+/// What follows a task's name in its DNS name.
+pub fn dns_domain(options: &Options) -> String {
+    let service = &options.service;
+    // DC/OS: a dot of the service's name is no dot of its DNS names.
+    let name = service.name.without_slashes().replace('.', "-");
+    format!("{name}.{}", service.virtual_network_domain)
+}
+
 /// Whether a service can go on under the new target as if nothing had changed:
-/// what differs takes effect with the next launch of each member.
+/// what differs takes effect with the next launch of each member, or with the
+/// next place that is chosen.
 ///
 /// Rolling other changes through a live cluster is work for the update plan.
-pub fn takes_effect_at_next_launch(old: &Target, new: &Target) -> bool {
+pub fn takes_effect_in_time(old: &Target, new: &Target) -> bool {
     let like_old = Target {
         program: old.program.clone(),
         tuning: old.tuning.clone(),
         stop_grace_ms: old.stop_grace_ms,
+        placement: old.placement.clone(),
+        region: old.region.clone(),
+        disk: old.disk.clone(),
+        offer_collection_ms: old.offer_collection_ms,
         ..new.clone()
     };
     like_old == *old

@@ -7,6 +7,8 @@ use etcd_planner::offer::{Megabytes, MilliCpus};
 use etcd_planner::record::Placement;
 use mesos_v1::v1;
 
+use super::{bases, disks};
+
 /// Label that names one placement. The SDK's name for it.
 pub const RESOURCE_ID: &str = "resource_id";
 /// Label that names the framework that reserved. The SDK's name.
@@ -21,42 +23,66 @@ pub const POD: &str = "pod";
 pub struct Reserver {
     /// The service's name, slashes included.
     pub service: String,
-    /// The role that resources are reserved for.
+    /// The role of placements that do not name theirs.
     pub role: String,
     /// The principal that reserves; it must be the framework's.
     pub principal: String,
     /// The framework's id.
     pub framework_id: String,
+    /// Whether members take ports of their agents.
+    pub reserves_ports: bool,
 }
 
 impl Reserver {
     /// All resources of a placement before its volume is created.
     pub fn reserved(&self, pod: PodIndex, placement: &Placement) -> Vec<v1::Resource> {
         let needs = &placement.needs;
-        vec![
+        let (on_root, beside) = match placement.disk {
+            None => (needs.total_disk(), None),
+            Some(_) => (
+                needs.executor_disk,
+                Some(self.disk_of_volume(pod, placement)),
+            ),
+        };
+        let mut resources = vec![
             self.cpus(pod, placement, needs.total_cpus()),
             self.mem(pod, placement, needs.total_mem()),
-            self.disk(pod, placement, needs.total_disk()),
-            self.ports(pod, placement),
-        ]
+            self.disk(pod, placement, on_root),
+        ];
+        resources.extend(beside);
+        resources.extend(self.ports(pod, placement));
+        resources
     }
 
     /// The placement's persistent volume.
     pub fn volume(&self, pod: PodIndex, placement: &Placement) -> v1::Resource {
-        let mut volume = self.disk(pod, placement, placement.needs.volume);
-        volume.disk = Some(v1::resource::DiskInfo {
-            persistence: Some(v1::resource::disk_info::Persistence {
-                id: placement.volume_id.0.clone(),
-                principal: Some(self.principal.clone()),
-            }),
-            volume: Some(v1::Volume {
-                container_path: DATA_DIRECTORY.to_owned(),
-                mode: v1::volume::Mode::Rw.into(),
-                ..Default::default()
-            }),
-            source: None,
+        let mut volume = self.disk_of_volume(pod, placement);
+        let disk = volume.disk.get_or_insert_default();
+        disk.persistence = Some(v1::resource::disk_info::Persistence {
+            id: placement.volume_id.0.clone(),
+            principal: Some(self.principal.clone()),
+        });
+        disk.volume = Some(v1::Volume {
+            container_path: DATA_DIRECTORY.to_owned(),
+            mode: v1::volume::Mode::Rw.into(),
+            ..Default::default()
         });
         volume
+    }
+
+    /// What the volume is made of.
+    fn disk_of_volume(&self, pod: PodIndex, placement: &Placement) -> v1::Resource {
+        let mut resource = self.disk(pod, placement, placement.volume_size());
+        if let Some(disk) = &placement.disk {
+            let provider_id = disk.source.provider_id.clone();
+            resource.provider_id =
+                provider_id.map(|value| v1::ResourceProviderId { value });
+            resource.disk = Some(v1::resource::DiskInfo {
+                source: Some(disks::message(&disk.source)),
+                ..Default::default()
+            });
+        }
+        resource
     }
 
     /// What the executor uses: its own share, and the volume, so that the
@@ -74,11 +100,12 @@ impl Reserver {
     /// What the task uses.
     pub fn of_task(&self, pod: PodIndex, placement: &Placement) -> Vec<v1::Resource> {
         let needs = &placement.needs;
-        vec![
+        let mut resources = vec![
             self.cpus(pod, placement, needs.cpus),
             self.mem(pod, placement, needs.mem),
-            self.ports(pod, placement),
-        ]
+        ];
+        resources.extend(self.ports(pod, placement));
+        resources
     }
 
     fn cpus(
@@ -121,7 +148,10 @@ impl Reserver {
         }
     }
 
-    fn ports(&self, pod: PodIndex, placement: &Placement) -> v1::Resource {
+    fn ports(&self, pod: PodIndex, placement: &Placement) -> Option<v1::Resource> {
+        if !self.reserves_ports {
+            return None;
+        }
         let mut ports = [placement.needs.client_port, placement.needs.peer_port];
         ports.sort_unstable();
         // Mesos joins neighbouring ranges; ours must look as its own do.
@@ -139,35 +169,39 @@ impl Reserver {
                 })
                 .to_vec()
         };
-        v1::Resource {
+        Some(v1::Resource {
             name: "ports".to_owned(),
             r#type: v1::value::Type::Ranges.into(),
             ranges: Some(v1::value::Ranges { range }),
             ..self.reservation(pod, placement)
-        }
+        })
     }
 
+    /// The stack that the placement was found under, and our reservation on top.
     fn reservation(&self, pod: PodIndex, placement: &Placement) -> v1::Resource {
         let label = |key: &str, value: &str| v1::Label {
             key: key.to_owned(),
             value: Some(value.to_owned()),
         };
+        let role = placement.role.as_ref().unwrap_or(&self.role);
+        let ours = v1::resource::ReservationInfo {
+            r#type: Some(v1::resource::reservation_info::Type::Dynamic.into()),
+            role: Some(role.clone()),
+            principal: Some(self.principal.clone()),
+            labels: Some(v1::Labels {
+                labels: vec![
+                    label(RESOURCE_ID, &placement.reservation_id.0),
+                    label(FRAMEWORK_ID, &self.framework_id),
+                    label(SERVICE, &self.service),
+                    label(POD, &pod.to_string()),
+                ],
+            }),
+        };
+        let below = placement.base.iter().map(bases::message);
         v1::Resource {
-            reservations: vec![v1::resource::ReservationInfo {
-                r#type: Some(v1::resource::reservation_info::Type::Dynamic.into()),
-                role: Some(self.role.clone()),
-                principal: Some(self.principal.clone()),
-                labels: Some(v1::Labels {
-                    labels: vec![
-                        label(RESOURCE_ID, &placement.reservation_id.0),
-                        label(FRAMEWORK_ID, &self.framework_id),
-                        label(SERVICE, &self.service),
-                        label(POD, &pod.to_string()),
-                    ],
-                }),
-            }],
+            reservations: below.chain([ours]).collect(),
             allocation_info: Some(v1::resource::AllocationInfo {
-                role: Some(self.role.clone()),
+                role: Some(role.clone()),
             }),
             ..Default::default()
         }

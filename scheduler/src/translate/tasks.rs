@@ -1,9 +1,11 @@
 //! A launch order as Mesos wants it.
 
-use etcd_launch::{PodIndex, Sha256};
+use etcd_launch::Sha256;
 use etcd_planner::effect::LaunchOrder;
+use etcd_planner::target::Network;
 use mesos_v1::v1;
 
+use super::network;
 use super::reservations::Reserver;
 use crate::artifacts::{EXECUTOR_FILE, FetchUri};
 
@@ -17,8 +19,12 @@ pub struct LaunchFrame {
     /// What the launch command checks before it runs anything: names in the
     /// sandbox, and their checksums.
     pub checks: Vec<(String, Sha256)>,
-    /// The host name part of the service's DNS names.
+    /// The network that members are on.
+    pub network: Network,
+    /// What follows a task's name in its DNS name.
     pub framework_host: String,
+    /// What follows an endpoint's name in the name of its virtual address.
+    pub framework_vip_host: String,
 }
 
 /// The TaskInfo of a launch, or why the spec cannot be written.
@@ -40,7 +46,7 @@ pub fn task_info(
         resources: frame.reserver.of_task(pod, placement),
         executor: Some(executor_info(frame, order, files)),
         data: Some(serde_json::to_vec(&order.spec)?.into()),
-        discovery: Some(discovery(pod, order)),
+        discovery: Some(network::discovery(&frame.network, pod, order)),
         ..Default::default()
     })
 }
@@ -60,6 +66,7 @@ fn executor_info(
         }),
         name: Some("etcd".to_owned()),
         command: Some(command(frame, order, files)),
+        container: network::container(&frame.network, order),
         resources: frame.reserver.of_executor(order.spec.pod, &order.placement),
         // The executor stops etcd gracefully within this time.
         shutdown_grace_period: Some(v1::DurationInfo {
@@ -131,12 +138,21 @@ fn environment(frame: &LaunchFrame, order: &LaunchOrder) -> v1::Environment {
         ("TASK_NAME", spec.pod.task_name()),
         ("FRAMEWORK_NAME", frame.reserver.service.clone()),
         ("FRAMEWORK_HOST", frame.framework_host.clone()),
+        ("FRAMEWORK_VIP_HOST", frame.framework_vip_host.clone()),
         ("PORT_CLIENT", spec.client_port.to_string()),
         ("PORT_PEER", spec.peer_port.to_string()),
     ];
+    let domain = order.placement.domain.iter();
+    let domain = domain.flat_map(|domain| {
+        [
+            ("REGION", domain.region.clone()),
+            ("ZONE", domain.zone.clone()),
+        ]
+    });
     v1::Environment {
         variables: variables
             .into_iter()
+            .chain(domain)
             .map(|(name, value)| v1::environment::Variable {
                 name: name.to_owned(),
                 r#type: Some(v1::environment::variable::Type::Value.into()),
@@ -144,25 +160,5 @@ fn environment(frame: &LaunchFrame, order: &LaunchOrder) -> v1::Environment {
                 ..Default::default()
             })
             .collect(),
-    }
-}
-
-fn discovery(pod: PodIndex, order: &LaunchOrder) -> v1::DiscoveryInfo {
-    let port = |number: u16, name: &str| v1::Port {
-        number: u32::from(number),
-        name: Some(name.to_owned()),
-        protocol: Some("tcp".to_owned()),
-        ..Default::default()
-    };
-    v1::DiscoveryInfo {
-        visibility: v1::discovery_info::Visibility::Cluster.into(),
-        name: Some(pod.task_name()),
-        ports: Some(v1::Ports {
-            ports: vec![
-                port(order.spec.client_port, "api"),
-                port(order.spec.peer_port, "peer"),
-            ],
-        }),
-        ..Default::default()
     }
 }

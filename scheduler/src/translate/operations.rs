@@ -1,0 +1,132 @@
+//! The operations of an ACCEPT, and what becomes of them.
+
+use etcd_launch::PodIndex;
+use etcd_planner::event::{OperationStatus, OperationVerdict};
+use etcd_planner::offer::OperationId;
+use etcd_planner::record::Placement;
+use mesos_v1::v1;
+use mesos_v1::v1::offer::Operation;
+
+use super::reservations::Reserver;
+
+/// Ends the name of an operation that a resource provider is asked for, where
+/// the agent itself is asked for the same.
+const OF_PROVIDER: &str = "__of_provider";
+
+/// Whether an agent tells what becomes of operations: only then may they have
+/// names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// It does.
+    Told,
+    /// It does not, or that is not known: the next offers show what became of
+    /// an operation.
+    Untold,
+}
+
+/// The operations that reserve a place.
+pub fn reserve(
+    reserver: &Reserver,
+    pod: PodIndex,
+    placement: &Placement,
+    feedback: Feedback,
+) -> Vec<Operation> {
+    let id = placement.reserve_operation();
+    let resources = reserver.reserved(pod, placement);
+    named(resources, Operation::reserve, &id, feedback)
+}
+
+/// The operation that makes a place's volume.
+pub fn create(
+    reserver: &Reserver,
+    pod: PodIndex,
+    placement: &Placement,
+    feedback: Feedback,
+) -> Vec<Operation> {
+    let id = placement.create_operation();
+    let volume = reserver.volume(pod, placement);
+    named(vec![volume], Operation::create, &id, feedback)
+}
+
+/// The operations that give a place back.
+pub fn release(
+    reserver: &Reserver,
+    pod: PodIndex,
+    placement: &Placement,
+    has_volume: bool,
+    feedback: Feedback,
+) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    if has_volume {
+        let id = OperationId(format!("destroy__{}", placement.volume_id));
+        let volume = reserver.volume(pod, placement);
+        operations.extend(named(vec![volume], Operation::destroy, &id, feedback));
+    }
+    let id = OperationId(format!("unreserve__{}", placement.reservation_id));
+    let resources = reserver.reserved(pod, placement);
+    operations.extend(named(resources, Operation::unreserve, &id, feedback));
+    operations
+}
+
+/// Mesos takes no operation on resources of an agent and of a provider of disks
+/// together: one for each.
+fn named(
+    resources: Vec<v1::Resource>,
+    operation: fn(Vec<v1::Resource>) -> Operation,
+    id: &OperationId,
+    feedback: Feedback,
+) -> Vec<Operation> {
+    let (of_agent, of_provider): (Vec<_>, Vec<_>) = resources
+        .into_iter()
+        .partition(|resource| resource.provider_id.is_none());
+    [
+        (of_agent, id.0.clone()),
+        (of_provider, format!("{id}{OF_PROVIDER}")),
+    ]
+    .into_iter()
+    .filter(|(resources, _)| !resources.is_empty())
+    .map(|(resources, value)| match feedback {
+        Feedback::Told => operation(resources).with_id(v1::OperationId { value }),
+        Feedback::Untold => operation(resources),
+    })
+    .collect()
+}
+
+/// Translates a status; none for one of an operation that has no name, or in
+/// a state that this release does not know.
+pub fn status(status: &v1::OperationStatus) -> Option<OperationStatus> {
+    let state = v1::OperationState::try_from(status.state).ok()?;
+    let id = &status.operation_id.as_ref()?.value;
+    Some(OperationStatus {
+        id: OperationId(id.strip_suffix(OF_PROVIDER).unwrap_or(id).to_owned()),
+        verdict: verdict(state),
+        words: words(status, state),
+    })
+}
+
+fn verdict(state: v1::OperationState) -> OperationVerdict {
+    use v1::OperationState as S;
+    match state {
+        S::OperationFinished => OperationVerdict::Done,
+        S::OperationFailed
+        | S::OperationError
+        | S::OperationDropped
+        | S::OperationGoneByOperator => OperationVerdict::Failed,
+        S::OperationUnsupported
+        | S::OperationPending
+        | S::OperationUnreachable
+        | S::OperationRecovering
+        // Asked about an operation whose end was acknowledged long ago, the
+        // master says the same as about one that never reached it.
+        | S::OperationUnknown => OperationVerdict::Open,
+    }
+}
+
+/// `OPERATION_ERROR: the master's words`.
+fn words(status: &v1::OperationStatus, state: v1::OperationState) -> String {
+    let name = state.as_str_name();
+    match status.message.as_deref() {
+        None | Some("") => name.to_owned(),
+        Some(message) => format!("{name}: {message}"),
+    }
+}
