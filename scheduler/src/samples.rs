@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use etcd_launch::{
-    ClusterId, ClusterToken, EtcdProgram, MemberId, PodGeneration, PodIndex, Scheme,
-    Tuning,
+    ClusterId, ClusterStart, ClusterToken, DataHistory, EtcdProgram, Identity,
+    LaunchSpec, MemberId, PodGeneration, PodIndex, Scheme, Tuning,
 };
 use etcd_planner::observed::{
     MemberAnswer, MesosLink, OfferStream, Probe, Session, TaskSeen, TaskState,
@@ -182,4 +182,34 @@ fn member_answer(index: u16) -> MemberAnswer {
 /// What the loop shows of a model that waits for nothing.
 pub(crate) fn published(model: &Model) -> Published {
     Published::of(model, BTreeMap::new(), None, NOW)
+}
+
+/// A launch of `etcd-0`.
+pub(crate) fn launch_spec(target: &Target, advertise_host: &str) -> LaunchSpec {
+    LaunchSpec {
+        format: etcd_launch::FORMAT,
+        pod: PodIndex(0),
+        generation: PodGeneration(2),
+        etcd: target.program.clone(),
+        identity: Identity {
+            token: ClusterToken("dcos-5d1c".into()),
+            cluster_id: ClusterId(0xc1),
+            member_id: member_id(0),
+        },
+        start: ClusterStart::New,
+        history: DataHistory {
+            was_started: false,
+            superseded: Vec::new(),
+        },
+        peers: Vec::new(),
+        scheme: target.scheme,
+        certificate_directory: None,
+        advertise_host: advertise_host.to_owned(),
+        listen_host: target.listen_host(),
+        client_port: target.needs.client_port,
+        peer_port: target.needs.peer_port,
+        tuning: target.tuning.clone(),
+        stop_grace_ms: target.stop_grace_ms,
+        paused: false,
+    }
 }

@@ -86,3 +86,91 @@ pub(super) fn domain(domain: Option<&v1::DomainInfo>) -> Option<Domain> {
 pub fn region(master: &v1::MasterInfo) -> Option<String> {
     domain(master.domain.as_ref()).map(|domain| domain.region)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::translate::resources;
+
+    #[test]
+    fn attributes_as_text() {
+        let plain = |kind: v1::value::Type| v1::Attribute {
+            name: "a".into(),
+            r#type: kind.into(),
+            ..Default::default()
+        };
+        let scalar = |value: f64| v1::Attribute {
+            scalar: Some(v1::value::Scalar { value }),
+            ..plain(v1::value::Type::Scalar)
+        };
+        let range = |begin, end| v1::value::Range { begin, end };
+        let check = |given: &[v1::Attribute], expected: &[&str]| {
+            let found = attributes(given);
+            let found: Vec<&str> = found["a"].iter().map(String::as_str).collect();
+            assert_eq!(found, expected);
+        };
+        check(&[resources::text_attribute("a", "rack 1")], &["rack 1"]);
+        check(&[scalar(4.0)], &["4"]);
+        check(&[scalar(100.0)], &["100"]);
+        check(&[scalar(2.5)], &["2.5"]);
+        check(&[scalar(0.1 + 0.2)], &["0.3"]);
+        let ranges = v1::Attribute {
+            ranges: Some(v1::value::Ranges {
+                range: vec![range(1, 5), range(7, 7)],
+            }),
+            ..plain(v1::value::Type::Ranges)
+        };
+        check(&[ranges], &["[1-5,7-7]"]);
+        let set = v1::Attribute {
+            set: Some(v1::value::Set {
+                item: vec!["y".into(), "x".into()],
+            }),
+            ..plain(v1::value::Type::Set)
+        };
+        check(&[set], &["x", "y"]);
+        let twice = ["2", "1"].map(|value| resources::text_attribute("a", value));
+        check(&twice, &["1", "2"]);
+    }
+
+    #[test]
+    fn agents_and_what_they_can() {
+        use Capability as C;
+        let info = |id: &str| v1::AgentInfo {
+            id: Some(v1::AgentId { value: id.into() }),
+            hostname: format!("{id}.example"),
+            domain: Some(resources::domain("north", "n1")),
+            ..Default::default()
+        };
+        let agent = |id: &str, can: &[C]| master::response::get_agents::Agent {
+            agent_info: info(id),
+            capabilities: can
+                .iter()
+                .map(|can| v1::agent_info::Capability {
+                    r#type: Some((*can).into()),
+                })
+                .collect(),
+            ..Default::default()
+        };
+        let answer = master::response::GetAgents {
+            agents: vec![
+                agent("new", &[C::ResourceProvider, C::AgentOperationFeedback]),
+                agent("half", &[C::AgentOperationFeedback]),
+                agent("old", &[]),
+            ],
+            recovered_agents: vec![info("expected")],
+        };
+        let told: Vec<String> = agents(&answer)
+            .iter()
+            .map(|facts| format!("{} {}", facts.hostname, facts.tells_of_operations))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "new.example true",
+                "half.example false",
+                "old.example false",
+                "expected.example false"
+            ]
+        );
+    }
+}

@@ -9,3 +9,8 @@ pub mod operations;
 pub mod reservations;
 pub mod statuses;
 pub mod tasks;
+
+#[cfg(test)]
+mod goldens;
+#[cfg(test)]
+pub(crate) mod resources;

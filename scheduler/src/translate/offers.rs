@@ -251,3 +251,6 @@ fn milli_cpus(resource: &v1::Resource) -> MilliCpus {
 fn megabytes(resource: &v1::Resource) -> Megabytes {
     Megabytes((scalar(resource) + 0.000_5).floor() as u64)
 }
+
+#[cfg(test)]
+mod tests;

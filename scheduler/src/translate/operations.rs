@@ -130,3 +130,68 @@ fn words(status: &v1::OperationStatus, state: v1::OperationState) -> String {
         Some(message) => format!("{name}: {message}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts() {
+        use v1::OperationState as S;
+        let check = |state: S, id: &str, message: &str, expected: &str| {
+            let message = v1::OperationStatus {
+                operation_id: Some(v1::OperationId { value: id.into() }),
+                state: state.into(),
+                message: Some(message.into()),
+                ..Default::default()
+            };
+            let status = status(&message).unwrap();
+            let found = format!("{}: {:?}, {}", status.id, status.verdict, status.words);
+            assert_eq!(found, expected);
+        };
+        check(
+            S::OperationFinished,
+            "reserve__1",
+            "",
+            "reserve__1: Done, OPERATION_FINISHED",
+        );
+        check(
+            S::OperationFailed,
+            "create__1__of_provider",
+            "no space",
+            "create__1: Failed, OPERATION_FAILED: no space",
+        );
+        check(S::OperationError, "r", "", "r: Failed, OPERATION_ERROR");
+        check(S::OperationDropped, "r", "", "r: Failed, OPERATION_DROPPED");
+        check(
+            S::OperationGoneByOperator,
+            "r",
+            "",
+            "r: Failed, OPERATION_GONE_BY_OPERATOR",
+        );
+        for state in [
+            S::OperationUnsupported,
+            S::OperationPending,
+            S::OperationUnreachable,
+            S::OperationRecovering,
+            S::OperationUnknown,
+        ] {
+            check(state, "r", "", &format!("r: Open, {}", state.as_str_name()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told() {
+        let nameless = v1::OperationStatus {
+            state: v1::OperationState::OperationFailed.into(),
+            ..Default::default()
+        };
+        assert_eq!(status(&nameless), None);
+        let unknown = v1::OperationStatus {
+            operation_id: Some(v1::OperationId { value: "r".into() }),
+            state: 77,
+            ..Default::default()
+        };
+        assert_eq!(status(&unknown), None);
+    }
+}
