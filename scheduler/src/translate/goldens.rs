@@ -28,7 +28,10 @@ fn render(message: &impl Debug) -> String {
     let mut levels = Vec::new();
     let mut name = String::new();
     for line in format!("{message:#?}").lines().map(str::trim) {
-        if line.ends_with(": None,") || line.ends_with(": [],") {
+        if [": None,", ": [],", ": {},"]
+            .iter()
+            .any(|none| line.ends_with(none))
+        {
             continue;
         }
         if let Some(of) = line.strip_suffix("Some(") {
