@@ -53,18 +53,26 @@ impl Framework {
     pub(crate) async fn next(&mut self, kind: &str) -> Value {
         let wait = async {
             loop {
-                while let Some((event, rest)) = first_record(&self.unread) {
-                    self.unread = rest.to_vec();
-                    if event["type"] == kind {
-                        return event;
-                    }
+                let event = self.next_event().await;
+                if event["type"] == kind {
+                    return event;
                 }
-                let chunk = self.events.chunk().await.unwrap();
-                self.unread
-                    .extend_from_slice(&chunk.expect("the master hung up"));
             }
         };
         tokio::time::timeout(LIMIT, wait).await.expect(kind)
+    }
+
+    /// The next event, whatever it is. The caller bounds the wait.
+    pub(crate) async fn next_event(&mut self) -> Value {
+        loop {
+            if let Some((event, rest)) = first_record(&self.unread) {
+                self.unread = rest.to_vec();
+                return event;
+            }
+            let chunk = self.events.chunk().await.unwrap();
+            self.unread
+                .extend_from_slice(&chunk.expect("the master hung up"));
+        }
     }
 
     /// Launches a custom executor that is just a shell command. It never subscribes, so
