@@ -1,14 +1,17 @@
 //! Gets ready what the one-machine mode stands on: [`etcd`] finds or fetches etcd,
-//! [`machine`] says which Debian packages are missing and installs them.
+//! [`machine`] says which Debian packages are missing and installs them; for tests,
+//! [`pymesos`] fetches a framework library of somebody else.
 //!
 //! Nothing here is written down about hosts: whatever is fetched comes from where the
 //! machine's own apt sources say that Debian is.
 
 mod apt_sources;
+mod cached;
 mod commands;
 pub mod etcd;
 pub mod machine;
 mod private_apt;
+pub mod pymesos;
 
 use std::io;
 use std::path::{Path, PathBuf};

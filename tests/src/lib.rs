@@ -7,6 +7,9 @@
 
 pub mod etcd;
 pub mod programs;
+pub mod scheduler;
 pub mod service;
+pub mod stranger;
 
+pub use scheduler::Scheduler;
 pub use service::Service;

@@ -7,14 +7,15 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::SetupError;
 use super::apt_sources::{DebianArchive, machines_archives};
+use super::cached::{fresh_directory, lock};
 use super::commands::run;
 use super::private_apt::{unpack_packages, unpack_packages_as_the_machine_does};
 
@@ -31,9 +32,6 @@ const OLDEST: (u16, u16) = (3, 4);
 
 /// Printing its version takes etcd some milliseconds.
 const ASK_LIMIT: Duration = Duration::from_secs(20);
-/// Longer than all steps of another process that fetches may take together.
-const LOCK_LIMIT: Duration = Duration::from_secs(1800);
-const BETWEEN_LOCK_TRIES: Duration = Duration::from_millis(100);
 
 /// etcd's programs of one version in one directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +206,7 @@ fn ensure_cached(
     if let Some(found) = recorded(cache, &record, &origin) {
         return Ok(found);
     }
-    let _lock = lock(&cache.join("etcd.lock"), progress)?;
+    let _lock = lock(&cache.join("etcd.lock"), "etcd", progress)?;
     if let Some(found) = recorded(cache, &record, &origin) {
         return Ok(found);
     }
@@ -327,42 +325,6 @@ fn version_in(output: &str) -> Option<(String, (u16, u16))> {
     let series = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
     let is_version = version.chars().all(is_plain) && numbers.next().is_some();
     is_version.then(|| (version.to_owned(), series))
-}
-
-fn fresh_directory(path: &Path) -> Result<PathBuf, SetupError> {
-    let make = |source| SetupError::file("make", path, source);
-    if path.exists() {
-        fs::remove_dir_all(path).map_err(make)?;
-    }
-    fs::create_dir_all(path).map_err(make)?;
-    Ok(path.to_owned())
-}
-
-/// Held until the file is dropped, and given back by the system if we die.
-fn lock(path: &Path, progress: &dyn Fn(&str)) -> Result<File, SetupError> {
-    let open = |source| SetupError::file("lock", path, source);
-    let file = File::create(path).map_err(open)?;
-    let deadline = Instant::now() + LOCK_LIMIT;
-    let mut told = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(source)) => return Err(open(source)),
-            Err(TryLockError::WouldBlock) if Instant::now() > deadline => {
-                return Err(SetupError::Locked {
-                    lock: path.to_owned(),
-                    seconds: LOCK_LIMIT.as_secs(),
-                });
-            }
-            Err(TryLockError::WouldBlock) => {
-                if !told {
-                    progress("waiting for another process that fetches etcd");
-                    told = true;
-                }
-                std::thread::sleep(BETWEEN_LOCK_TRIES);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
