@@ -26,9 +26,7 @@ use etcd_scheduler::events::{EventLog, Journal};
 use etcd_scheduler::metrics::Metrics;
 use etcd_scheduler::published::Published;
 use etcd_scheduler::store::Store;
-use etcd_scheduler::translate::reservations::Reserver;
-use etcd_scheduler::translate::tasks::LaunchFrame;
-use etcd_scheduler::{clock, target};
+use etcd_scheduler::{clock, framework, target};
 use mesos_v1::scheduler::{Event as MesosEvent, call, event};
 use mesos_v1::{Epoch, SessionEvent, v1};
 use tokio::sync::{mpsc, watch};
@@ -112,6 +110,7 @@ impl LoopUnderTest {
         let (results_sender, results) = mpsc::unbounded_channel();
         let (_, commands) = mpsc::channel(1);
         let (mesos_jobs, from_loop) = mpsc::unbounded_channel();
+        let frame = framework::launch_frame(&options, &model.target, None, Vec::new());
         let wiring = Wiring {
             session,
             results,
@@ -125,7 +124,8 @@ impl LoopUnderTest {
                 artifacts: Arc::new(artifacts),
                 base_url: "http://127.0.0.1:1".into(),
             },
-            frame: launch_frame(&options),
+            frame,
+            claims: framework::claims(&options.service),
             metrics: Arc::new(Metrics::new(Default::default())),
         };
         let (shutdown_sender, shutdown) = watch::channel(false);
@@ -189,20 +189,6 @@ impl LoopUnderTest {
             }
         }
         started.elapsed()
-    }
-}
-
-fn launch_frame(options: &Options) -> LaunchFrame {
-    LaunchFrame {
-        reserver: Reserver {
-            service: options.service.name.as_str().to_owned(),
-            role: options.service.role(),
-            principal: options.service.principal(),
-            framework_id: String::new(),
-        },
-        user: options.service.user.clone(),
-        checks: Vec::new(),
-        framework_host: String::new(),
     }
 }
 

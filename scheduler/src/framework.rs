@@ -3,12 +3,17 @@
 use std::collections::BTreeSet;
 
 use etcd_config::{Options, ServiceOptions};
-use etcd_planner::Record;
+use etcd_launch::Sha256;
+use etcd_planner::offer::FrameworkId;
 use etcd_planner::record::Placement;
+use etcd_planner::{Record, Target};
 use mesos_v1::v1;
 use mesos_v1::v1::framework_info::capability::Type as Capability;
 
+use crate::target::dns_domain;
 use crate::translate::offers::Claims;
+use crate::translate::reservations::Reserver;
+use crate::translate::tasks::LaunchFrame;
 
 /// What we know how to live with. More would be a promise that nobody keeps.
 const CAPABILITIES: [Capability; 4] = [
@@ -93,6 +98,36 @@ pub fn framework_info(options: &Options, record: &Record) -> v1::FrameworkInfo {
             })
             .to_vec(),
         ..Default::default()
+    }
+}
+
+/// What every launch under a target has in common. The framework's id is not
+/// known before the first subscription.
+pub fn launch_frame(
+    options: &Options,
+    target: &Target,
+    framework_id: Option<&FrameworkId>,
+    checks: Vec<(String, Sha256)>,
+) -> LaunchFrame {
+    let service = &options.service;
+    let vip = options.vip_dns_name();
+    LaunchFrame {
+        reserver: Reserver {
+            service: service.name.as_str().to_owned(),
+            role: service.role(),
+            principal: service.principal(),
+            framework_id: framework_id.map(|id| id.0.clone()).unwrap_or_default(),
+            reserves_ports: target.reserves_ports(),
+        },
+        user: service.user.clone(),
+        checks,
+        network: target.network.clone(),
+        framework_host: dns_domain(options),
+        // `api.` stands before it.
+        framework_vip_host: vip
+            .split_once('.')
+            .map(|(_, host)| host.to_owned())
+            .unwrap_or_default(),
     }
 }
 

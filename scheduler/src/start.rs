@@ -36,8 +36,6 @@ use crate::probing;
 use crate::published::Published;
 use crate::store::{self, Store, StoreError};
 use crate::target;
-use crate::translate::reservations::Reserver;
-use crate::translate::tasks::LaunchFrame;
 
 /// Why the scheduler does not run, or does not run on.
 #[derive(Debug, Error)]
@@ -181,7 +179,12 @@ pub async fn run(
         published: published_sender,
         journal: Journal::new(events),
         offer_history,
-        frame: launch_frame(&options, &model, &artifacts),
+        frame: framework::launch_frame(
+            &options,
+            &model.target,
+            model.record.framework_id.as_ref(),
+            artifacts.checks_before_launch(),
+        ),
         claims: framework::claims(&options.service),
         files: FileSource {
             artifacts,
@@ -298,31 +301,4 @@ fn model(
         }
     };
     Ok((Model::new(target_id, target, record), stored.version))
-}
-
-fn launch_frame(options: &Options, model: &Model, artifacts: &Artifacts) -> LaunchFrame {
-    let vip = options.vip_dns_name();
-    let after_first_dot = |name: &str| {
-        let rest = name.split_once('.').map(|(_, rest)| rest.to_owned());
-        rest.unwrap_or_default()
-    };
-    LaunchFrame {
-        reserver: Reserver {
-            service: options.service.name.as_str().to_owned(),
-            role: options.service.role(),
-            principal: options.service.principal(),
-            framework_id: model
-                .record
-                .framework_id
-                .as_ref()
-                .map(|id| id.0.clone())
-                .unwrap_or_default(),
-            reserves_ports: model.target.reserves_ports(),
-        },
-        user: options.service.user.clone(),
-        checks: artifacts.checks_before_launch(),
-        network: model.target.network.clone(),
-        framework_host: target::dns_domain(options),
-        framework_vip_host: after_first_dot(&vip),
-    }
 }
