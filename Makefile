@@ -61,5 +61,5 @@ release: setup
 	$(CARGO) build --release -p etcd-scheduler -p etcd-executor -p dcos-etcd
 
 bench: build
-	$(CARGO) bench --quiet -p etcd-planner
+	$(CARGO) bench --quiet --workspace --bench offers --profile dev
 	$(CARGO) run --quiet -p etcd-tests --bin etcd-bench

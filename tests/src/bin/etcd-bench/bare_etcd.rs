@@ -8,6 +8,7 @@
 //! seconds longer than three that are started one after the other.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,10 +25,10 @@ pub(crate) const WAYS: [(&str, Duration); 2] = [
 ];
 
 /// Addresses of the cluster's lease that neither master nor agents use.
-const HOSTS: [u8; 3] = [101, 102, 103];
+pub(crate) const HOSTS: [u8; 3] = [101, 102, 103];
 
 /// Killed when dropped.
-struct Running(Vec<Child>);
+pub(crate) struct Running(pub(crate) Vec<Child>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -58,7 +59,13 @@ pub(crate) async fn birth(service: &Service, pause: Duration) -> Result<Duration
         if number > 0 {
             tokio::time::sleep(pause).await;
         }
-        running.0.push(start(&etcd, number, &hosts, &directory)?);
+        let founders = ClusterStart {
+            members: 0..hosts.len(),
+            state: "new",
+        };
+        running
+            .0
+            .push(start(&etcd, number, &hosts, &founders, &directory)?);
     }
     for host in hosts {
         let url = format!("http://{host}:2379/health");
@@ -75,7 +82,7 @@ pub(crate) async fn birth(service: &Service, pause: Duration) -> Result<Duration
     Ok(taken)
 }
 
-async fn is_healthy(client: &reqwest::Client, url: &str) -> bool {
+pub(crate) async fn is_healthy(client: &reqwest::Client, url: &str) -> bool {
     match client.get(url).send().await {
         Ok(response) => response
             .text()
@@ -85,16 +92,26 @@ async fn is_healthy(client: &reqwest::Client, url: &str) -> bool {
     }
 }
 
+/// What a process is told of its cluster.
+pub(crate) struct ClusterStart {
+    /// Which of the hosts belong to it.
+    pub(crate) members: Range<usize>,
+    /// etcd's `--initial-cluster-state`.
+    pub(crate) state: &'static str,
+}
+
 /// With the tunables that the service gives its members by default.
-fn start(
+pub(crate) fn start(
     etcd: &Path,
     number: usize,
     hosts: &[Ipv4Addr; 3],
+    cluster: &ClusterStart,
     directory: &Path,
 ) -> Result<Child> {
-    let peers: Vec<String> = (0..)
-        .zip(hosts)
-        .map(|(number, host)| format!("bare-{number}=http://{host}:2380"))
+    let peers: Vec<String> = cluster
+        .members
+        .clone()
+        .map(|number| format!("bare-{number}=http://{}:2380", hosts[number]))
         .collect();
     let host = hosts[number];
     let log = std::fs::File::create(directory.join(format!("log-{number}")))?;
@@ -106,10 +123,8 @@ fn start(
         .arg(format!("--listen-peer-urls=http://{host}:2380"))
         .arg(format!("--initial-advertise-peer-urls=http://{host}:2380"))
         .arg(format!("--initial-cluster={}", peers.join(",")))
-        .args([
-            "--initial-cluster-state=new",
-            "--initial-cluster-token=bare",
-        ])
+        .arg(format!("--initial-cluster-state={}", cluster.state))
+        .arg("--initial-cluster-token=bare")
         .args(["--heartbeat-interval=100", "--election-timeout=1000"])
         .args(["--snapshot-count=10000", "--quota-backend-bytes=67108864"])
         .args(["--logger=zap", "--log-outputs=stderr"])

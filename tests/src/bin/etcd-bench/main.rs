@@ -5,6 +5,7 @@
 //! |---|---|
 //! | from the scheduler's start to three healthy voters | `birth.rs` |
 //! | three bare etcd processes, to compare with | `bare_etcd.rs` |
+//! | growth from one member to three, and by hand | `growth.rs` |
 //! | where the time of a birth goes | `timeline.rs` |
 //! | memory at rest, sizes of programs | `footprint.rs` |
 //! | speed of the simulation | `simulation.rs` |
@@ -12,6 +13,7 @@
 mod bare_etcd;
 mod birth;
 mod footprint;
+mod growth;
 mod simulation;
 mod timeline;
 
@@ -46,6 +48,7 @@ async fn main() -> Result<()> {
     if let Some(release) = builds.get(1) {
         rows.extend(footprint::sizes(release)?);
     }
+    rows.extend(growth::rows().await?);
     rows.extend(simulation);
 
     println!("{}\n", machine()?);
