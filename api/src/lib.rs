@@ -6,6 +6,9 @@
 //! CLI, Cosmos and years of scripts read them. [`status`] and [`events`] are
 //! our own and have none to keep.
 //!
+//! [`routes`] is the one table of all routes, and [`openapi`] the document that
+//! is made from it and from the types.
+//!
 //! Everything can be written and read: the scheduler writes, the CLI, the
 //! one-machine mode and the tests read. Readers ignore fields that they do not
 //! know, so a newer scheduler may add some.
@@ -16,8 +19,10 @@ pub mod endpoints;
 pub mod events;
 pub mod health;
 pub mod message;
+pub mod openapi;
 pub mod plans;
 pub mod pods;
+pub mod routes;
 pub mod status;
 
 pub use configurations::ServiceSpec;

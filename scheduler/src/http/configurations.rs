@@ -1,26 +1,25 @@
 //! `/v1/configurations`: the stored targets, as the SDK writes a service's
 //! specification.
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 
 use etcd_api::ServiceSpec;
 use etcd_planner::record::TargetId;
 
+use super::routes::Routes;
 use super::{ApiState, answer, from_store};
 use spec::service_spec;
 
 mod spec;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/v1/configurations", get(list))
-        .route("/v1/configurations/target", get(target))
-        .route("/v1/configurations/targetId", get(target_id))
-        .route("/v1/configurations/{id}", get(show))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/v1/configurations", list)
+        .get("/v1/configurations/target", target)
+        .get("/v1/configurations/targetId", target_id)
+        .get("/v1/configurations/{id}", show)
 }
 
 async fn list(State(state): State<ApiState>) -> Response {

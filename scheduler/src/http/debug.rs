@@ -1,9 +1,7 @@
 //! `/v1/debug`: how the scheduler sees plans, tasks, reservations and offers.
 
-use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use axum::routing::get;
 use serde::Deserialize;
 
 use etcd_api::debug::{
@@ -12,18 +10,19 @@ use etcd_api::debug::{
 };
 use etcd_planner::plans::{PhaseView, PlanView, Status, StepView};
 
+use super::routes::Routes;
 use super::{ApiState, answer};
 use crate::published::Published;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/v1/debug/plans", get(plans))
-        .route("/v1/debug/taskStatuses", get(task_statuses))
-        .route("/v1/debug/reservations", get(reservations))
-        .route("/v2/debug/offers", get(offers))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/v1/debug/plans", plans)
+        .get("/v1/debug/taskStatuses", task_statuses)
+        .get("/v1/debug/reservations", reservations)
+        .get("/v2/debug/offers", offers)
         // The SDK's first version answered with a page; its second is what
         // programs read, and they get it under both paths.
-        .route("/v1/debug/offers", get(offers))
+        .get("/v1/debug/offers", offers)
 }
 
 /// Which part of the plans is asked for. The SDK's `sync` is taken and ignored:

@@ -9,6 +9,7 @@
 //! | who may do what? | `access.rs` |
 //! | which connections, how many, for how long? | `listener.rs` |
 //! | how are answers written? | `answer.rs` |
+//! | which routes are there? | `routes()` below, and `api/src/routes.rs` in words |
 //! | plans, pods, configurations, debug, endpoints, events, state, health, status, metrics | one file each |
 
 pub mod access;
@@ -21,8 +22,10 @@ mod events;
 mod health;
 mod listener;
 mod metrics;
+mod openapi;
 mod plans;
 mod pods;
+mod routes;
 mod state;
 mod status;
 
@@ -35,7 +38,6 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -47,6 +49,7 @@ use crate::offer_history::OfferHistory;
 use crate::published::{Published, PublishedReceiver};
 use crate::store::{Store, StoreError};
 use access::Access;
+use routes::Routes;
 
 /// Plan parameters and lists of task names are all that anyone sends.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
@@ -112,28 +115,33 @@ impl ApiState {
     }
 }
 
-/// All routes, behind the access check.
-pub fn router(state: ApiState) -> Router {
-    Router::new()
+/// All routes.
+fn routes() -> Routes {
+    let artifact = format!("{ARTIFACT_PATH}{{path}}/{{file}}");
+    Routes::new()
         .merge(plans::routes())
         .merge(pods::routes())
         .merge(configurations::routes())
         .merge(debug::routes())
-        .route("/v1/endpoints", get(endpoints::list))
-        .route("/v1/endpoints/{name}", get(endpoints::show))
-        .route("/v1/state/frameworkId", get(state::framework_id))
-        .route("/v1/state/properties", get(state::properties))
-        .route("/v1/state/properties/{key}", get(state::property))
-        .route("/v1/health", get(health::health))
-        .route("/v1/livez", get(health::livez))
-        .route("/v1/status", get(status::status))
-        .route("/v1/events", get(events::events))
-        .route("/v1/metrics", get(metrics::codahale))
-        .route("/v1/metrics/prometheus", get(metrics::openmetrics))
-        .route(
-            &format!("{ARTIFACT_PATH}{{path}}/{{file}}"),
-            get(artifacts::fetch),
-        )
+        .get("/v1/endpoints", endpoints::list)
+        .get("/v1/endpoints/{name}", endpoints::show)
+        .get("/v1/state/frameworkId", state::framework_id)
+        .get("/v1/state/properties", state::properties)
+        .get("/v1/state/properties/{key}", state::property)
+        .get("/v1/health", health::health)
+        .get("/v1/livez", health::livez)
+        .get("/v1/status", status::status)
+        .get("/v1/events", events::events)
+        .get("/v1/openapi.json", openapi::document)
+        .get("/v1/metrics", metrics::codahale)
+        .get("/v1/metrics/prometheus", metrics::openmetrics)
+        .get(&artifact, artifacts::fetch)
+}
+
+/// All routes, behind the access check.
+pub fn router(state: ApiState) -> Router {
+    routes()
+        .into_router()
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
@@ -224,7 +232,7 @@ async fn no_such_path(uri: Uri) -> Response {
         StatusCode::NOT_FOUND,
         "not_found",
         &format!(
-            "there is nothing at {}; see /v1/status, /v1/plans, /v1/pod",
+            "there is nothing at {}; /v1/openapi.json lists what there is",
             uri.path()
         ),
     )

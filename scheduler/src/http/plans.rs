@@ -1,16 +1,15 @@
 //! `/v1/plans` and its old alias `/v1/plan`.
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
 use serde::Deserialize;
 
 use etcd_api::{PhaseInfo, PlanInfo, StepInfo};
 use etcd_planner::plans::{PhaseView, PlanView, Status, StepView};
 
+use super::routes::Routes;
 use super::{ApiState, answer};
 use crate::published::Published;
 use crate::stable_uuid;
@@ -21,13 +20,13 @@ const DEPLOY: &str = "deploy";
 /// During an update, `deploy` shows the update's phases; this is its alias.
 const UPDATE: &str = "update";
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/v1/plans", get(list))
-        .route("/v1/plans/{plan}", get(show))
-        .route("/v1/plans/{plan}/{command}", post(command))
-        .route("/v1/plan", get(show_deploy))
-        .route("/v1/plan/{command}", post(command_deploy))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/v1/plans", list)
+        .get("/v1/plans/{plan}", show)
+        .post("/v1/plans/{plan}/{command}", command)
+        .get("/v1/plan", show_deploy)
+        .post("/v1/plan/{command}", command_deploy)
 }
 
 /// The query of a plan command.

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
@@ -20,6 +18,7 @@ use etcd_api::{
 use etcd_launch::PodIndex;
 use etcd_planner::record::{Launch, Placement};
 
+use super::routes::Routes;
 use super::{ApiState, answer};
 use crate::commands::{Actor, Command, CommandRefusal, Order};
 use crate::published::Published;
@@ -30,16 +29,16 @@ const POD_TYPE: &str = "etcd";
 /// The loop takes a command within milliseconds, storing included.
 const LOOP_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/v1/pod", get(list))
-        .route("/v1/pod/status", get(all_status))
-        .route("/v1/pod/{pod}/status", get(one_status))
-        .route("/v1/pod/{pod}/info", get(info))
-        .route("/v1/pod/{pod}/restart", post(restart))
-        .route("/v1/pod/{pod}/replace", post(not_yet))
-        .route("/v1/pod/{pod}/pause", post(not_yet))
-        .route("/v1/pod/{pod}/resume", post(not_yet))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/v1/pod", list)
+        .get("/v1/pod/status", all_status)
+        .get("/v1/pod/{pod}/status", one_status)
+        .get("/v1/pod/{pod}/info", info)
+        .post("/v1/pod/{pod}/restart", restart)
+        .post("/v1/pod/{pod}/replace", not_yet)
+        .post("/v1/pod/{pod}/pause", not_yet)
+        .post("/v1/pod/{pod}/resume", not_yet)
 }
 
 async fn list(State(state): State<ApiState>) -> Response {

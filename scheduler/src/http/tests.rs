@@ -25,6 +25,7 @@ use crate::samples;
 mod configurations;
 mod debug;
 mod events;
+mod openapi;
 mod pages;
 mod plans;
 mod pods;
