@@ -87,6 +87,42 @@ choice! {
 }
 
 choice! {
+    /// In which order the first members are brought up. The words are those of
+    /// the DC/OS SDK.
+    DeployStrategy {
+        /// All found the cluster together.
+        Parallel = "parallel",
+        /// One founds the cluster, and it grows member by member.
+        Serial = "serial",
+        /// As `serial`; an operator approves the first member, and then the rest.
+        SerialCanary = "serial-canary",
+        /// As `serial-canary`, with places for the rest chosen at once.
+        ParallelCanary = "parallel-canary",
+    }
+}
+
+impl DeployStrategy {
+    /// Whether an operator approves the first member, and then the rest.
+    #[must_use]
+    pub const fn has_canary(self) -> bool {
+        matches!(self, Self::SerialCanary | Self::ParallelCanary)
+    }
+
+    /// Whether a member waits until the one before is well.
+    #[must_use]
+    pub const fn is_serial(self) -> bool {
+        matches!(self, Self::Serial | Self::SerialCanary)
+    }
+}
+
+impl Default for DeployStrategy {
+    /// As the original package has it.
+    fn default() -> Self {
+        Self::Parallel
+    }
+}
+
+choice! {
     /// Where a member's persistent volume lies.
     DiskType {
         /// On the agent's shared disk.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::table::{Kind, section};
 use crate::text_rules as text;
 use crate::{
-    DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus, Millis,
-    PlacementConstraints, PluginLabels, Port, Seconds, ServiceName, Strategy,
+    DeployStrategy, DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus,
+    Millis, PlacementConstraints, PluginLabels, Port, Seconds, ServiceName, Strategy,
 };
 
 /// Everything that an operator may ask for.
@@ -120,10 +120,12 @@ section! {
         /// same as `TRACE`: the words are the original package's.
         log_level: LogLevel = LogLevel::Info, Kind::Word(LogLevel::WORDS);
 
-        /// Whether the first members start together (`parallel`) or the cluster
-        /// grows member by member (`serial`, which is not built yet and starts them
-        /// together with a warning).
-        deploy_strategy: Strategy = Strategy::Parallel, Kind::Word(Strategy::WORDS);
+        /// Whether the first members found the cluster together (`parallel`) or one
+        /// founds it and it grows member by member (`serial`). Both end the same.
+        /// With `serial-canary` and `parallel-canary` an operator approves the first
+        /// member and then the rest, each by `plan resume deploy`.
+        deploy_strategy: DeployStrategy = DeployStrategy::Parallel,
+            Kind::Word(DeployStrategy::WORDS);
 
         /// How a change is rolled out. Whatever is asked, members are restarted one
         /// at a time and only while the others keep quorum.

@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::{
-    DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus, Millis, Options,
-    PlacementConstraints, PluginLabels, Port, Seconds, ServiceName, Strategy,
+    DeployStrategy, DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus,
+    Millis, Options, PlacementConstraints, PluginLabels, Port, Seconds, ServiceName,
+    Strategy,
 };
 
 /// One option: its name, what it takes and what it means.
@@ -212,6 +213,7 @@ option_values! {
     LogLevel: value => Value::Text(value.to_string());
     LogFormat: value => Value::Text(value.to_string());
     Strategy: value => Value::Text(value.to_string());
+    DeployStrategy: value => Value::Text(value.to_string());
     DiskType: value => Value::Text(value.to_string());
     SocketAddr: value => Value::Text(value.to_string());
     PathBuf: value => Value::Text(value.display().to_string());

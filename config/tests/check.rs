@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use etcd_config::{
-    DiskType, LogLevel, Megabytes, MemberCount, MilliCpus, Millis, Options,
-    PlacementConstraints, PluginLabels, Port, Strategy,
+    DeployStrategy, DiskType, LogLevel, Megabytes, MemberCount, MilliCpus, Millis,
+    Options, PlacementConstraints, PluginLabels, Port, Strategy,
 };
 
 /// The defaults with what has none.
@@ -248,9 +248,9 @@ fn what_is_not_built_is_refused_and_not_ignored() {
         &[],
     );
     check(
-        |options| options.service.deploy_strategy = Strategy::Serial,
+        |options| options.service.deploy_strategy = DeployStrategy::Serial,
         &[],
-        &["service.deploy_strategy"],
+        &[],
     );
     check(
         |options| options.service.update_strategy = Strategy::Parallel,

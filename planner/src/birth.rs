@@ -1,15 +1,18 @@
 //! A cluster is born once: the founders' ids are fixed before the first of
 //! them is launched, and a birth that fails is cleared away as a whole.
 
+use etcd_config::DeployStrategy;
 use etcd_launch::{ClusterToken, Founder, PodIndex, SupersededIdentity};
 
 use crate::draft::Draft;
+use crate::holding;
+use crate::overrides::PlanName;
 use crate::quorum;
 use crate::reconciling;
 use crate::record::{Cluster, Enrolled, Incarnation, Membership, StopCause};
 use crate::waiting::WaitingReason;
 
-/// Once every pod has a place, fixes who the founders are.
+/// Once every founder has a place, fixes who they are.
 ///
 /// The record is stored before any founder is launched, so that whatever
 /// happens next, nobody can found a second cluster under these names.
@@ -17,7 +20,10 @@ pub(crate) fn fix_founders(draft: &mut Draft<'_>) {
     if draft.record.cluster != Cluster::Unborn {
         return;
     }
-    let pods: Vec<PodIndex> = draft.wanted_pods().collect();
+    let pods = founders(draft);
+    if pods.is_empty() || hold_founders(draft, &pods) {
+        return;
+    }
     let homeless: Vec<PodIndex> = pods
         .iter()
         .copied()
@@ -73,6 +79,50 @@ pub(crate) fn fix_founders(draft: &mut Draft<'_>) {
         cluster_id,
         since,
     });
+}
+
+/// Who founds the cluster: all members at once, or the first one, and the others
+/// join as learners. Nobody waits for a pod without a place whose step was forced
+/// to complete: it joins later.
+fn founders(draft: &Draft<'_>) -> Vec<PodIndex> {
+    let at_most = match draft.model.target.deploy_strategy {
+        DeployStrategy::Parallel => usize::MAX,
+        DeployStrategy::Serial
+        | DeployStrategy::SerialCanary
+        | DeployStrategy::ParallelCanary => 1,
+    };
+    draft
+        .wanted_pods()
+        .filter(|index| {
+            draft.pod(*index).placement.is_some()
+                || !draft.record.overrides.is_forced(PlanName::Deploy, *index)
+        })
+        .take(at_most)
+        .collect()
+}
+
+/// Whether the founding is held back. It cannot be held back for one founder
+/// alone, since a cluster is founded at once.
+fn hold_founders(draft: &mut Draft<'_>, founders: &[PodIndex]) -> bool {
+    let target = &draft.model.target;
+    let held: Vec<(PodIndex, WaitingReason)> = founders
+        .iter()
+        .filter_map(|index| {
+            let reason = holding::hold(&draft.record, target, *index)?;
+            Some((*index, reason))
+        })
+        .collect();
+    let pods: Vec<PodIndex> = held.iter().map(|(index, _)| *index).collect();
+    for (index, reason) in held {
+        draft.wait(index, reason);
+    }
+    if !pods.is_empty() {
+        for index in founders {
+            let pods = pods.clone();
+            draft.wait(*index, WaitingReason::OtherFounders { pods });
+        }
+    }
+    !pods.is_empty()
 }
 
 /// A forming cluster is formed as soon as one of its members proves quorum.

@@ -7,6 +7,7 @@ use crate::observed::{Probe, TaskEnd, TaskState};
 use crate::offer::{
     AgentFacts, AgentId, FrameworkId, Offer, OfferId, OperationId, TaskId,
 };
+use crate::plan_commands::PlanCommand;
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub enum Event {
         /// Which.
         pod: PodIndex,
     },
+    /// An operator tells a plan something, and it was judged to be taken.
+    PlanCommand(PlanCommand),
     /// Time has passed.
     Tick,
 }

@@ -3,9 +3,11 @@
 use etcd_launch::{Phase, PodIndex};
 
 use crate::draft::Draft;
+use crate::holding;
 use crate::observed::{TaskSeen, TaskState};
 use crate::offer::Hostname;
 use crate::quorum;
+use crate::record::Membership;
 use crate::waiting::WaitingReason;
 
 /// Gives every pod that is not in good health, and has no reason yet, one.
@@ -28,6 +30,9 @@ fn reason(draft: &Draft<'_>, index: PodIndex) -> Option<WaitingReason> {
         .placement
         .as_ref()
         .map(|placement| placement.hostname.clone());
+    if let Some(hold) = hold(draft, index) {
+        return Some(hold);
+    }
     let running = pod
         .launch
         .as_ref()
@@ -43,6 +48,19 @@ fn reason(draft: &Draft<'_>, index: PodIndex) -> Option<WaitingReason> {
         }),
         None => Some(WaitingReason::Reconciling),
         Some(seen) => Some(reason_of_task(draft, index, seen, hostname)),
+    }
+}
+
+/// What keeps the pod from beginning, if it has not begun.
+fn hold(draft: &Draft<'_>, index: PodIndex) -> Option<WaitingReason> {
+    let (record, target) = (&draft.record, &draft.model.target);
+    match &draft.pod(index).membership {
+        Membership::Absent => holding::hold(record, target, index),
+        Membership::Lost { .. } => holding::hold_repair(record, index),
+        Membership::Founder(_)
+        | Membership::Adding { .. }
+        | Membership::Learner(_)
+        | Membership::Voter(_) => holding::hold_launch(record, index),
     }
 }
 

@@ -4,6 +4,7 @@ use etcd_launch::{ClusterStart, DataHistory, FORMAT, Founder, LaunchSpec, PodInd
 
 use crate::draft::{Draft, DraftAccept};
 use crate::effect::{LaunchOrder, Operation};
+use crate::holding;
 use crate::membership;
 use crate::offer::{Bundle, ExecutorId, OfferId, TaskId};
 use crate::record::{Cluster, Launch, Membership, Placement};
@@ -59,6 +60,7 @@ pub(crate) fn is_to_be_launched(draft: &Draft<'_>, index: PodIndex) -> bool {
             .as_ref()
             .is_none_or(|launch| launch.end.is_some())
         && !draft.accept_in_flight(index)
+        && holding::hold_launch(&draft.record, index).is_none()
 }
 
 fn back_off(draft: &mut Draft<'_>, index: PodIndex) -> Option<WaitingReason> {

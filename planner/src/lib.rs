@@ -21,6 +21,7 @@
 //! | is a pod's place still there? | `own_places.rs` |
 //! | what is done with offers? | `offers.rs` |
 //! | what do operators see as plans? | `plans.rs` |
+//! | what have they told plans, and what holds a pod back? | `overrides.rs`, `plan_commands.rs`, `holding.rs` |
 
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ mod draft;
 pub mod effect;
 pub mod event;
 mod explain;
+mod holding;
 mod launching;
 mod leaving;
 mod membership;
@@ -38,9 +40,11 @@ pub mod model;
 pub mod observed;
 pub mod offer;
 mod offers;
+pub mod overrides;
 mod own_places;
 mod placing;
 mod plan;
+pub mod plan_commands;
 pub mod plans;
 pub mod quorum;
 mod reconciling;

@@ -7,6 +7,7 @@ use etcd_launch::{MemberId, PodIndex, SupersededIdentity};
 
 use crate::draft::Draft;
 use crate::effect::Effect;
+use crate::holding;
 use crate::model::Model;
 use crate::observed::MemberSeen;
 use crate::quorum;
@@ -79,7 +80,9 @@ pub(crate) fn change_one_member(draft: &mut Draft<'_>) {
         }
     }
     match draft.pod(index).membership.clone() {
-        Membership::Lost { member_id, why } => remove(draft, index, member_id, &why),
+        Membership::Lost { member_id, why } => {
+            remove(draft, index, member_id, &why, members);
+        }
         Membership::Learner(enrolled) => promote(draft, index, &enrolled),
         Membership::Adding { peer_url } => add(draft, index, peer_url),
         Membership::Absent => begin_adding(draft, index),
@@ -119,10 +122,25 @@ fn pod_to_change(draft: &Draft<'_>) -> Option<PodIndex> {
                 .placement
                 .as_ref()
                 .is_some_and(|placement| placement.stage == PlacementStage::Confirmed);
-            Some((urgency(&pod.membership, placed)?, *index))
+            let urgency = urgency(&pod.membership, placed)?;
+            (!is_held(draft, *index)).then_some((urgency, *index))
         })
         .min()
         .map(|(_, index)| index)
+}
+
+/// Whether plans hold back the change that this pod needs. One that has begun is
+/// finished: a learner left behind would keep etcd from taking in any other.
+fn is_held(draft: &Draft<'_>, index: PodIndex) -> bool {
+    let (record, target) = (&draft.record, &draft.model.target);
+    match draft.pod(index).membership {
+        Membership::Absent => holding::hold(record, target, index).is_some(),
+        Membership::Lost { .. } => holding::hold_repair(record, index).is_some(),
+        Membership::Founder(_)
+        | Membership::Adding { .. }
+        | Membership::Learner(_)
+        | Membership::Voter(_) => false,
+    }
 }
 
 /// Whether members have been asked since the last change: what they said before
@@ -164,32 +182,45 @@ fn take_note_of_member_list(
         .cluster
         .incarnation()
         .map(|found| found.cluster_id);
-    let pod = draft.pod_mut(index);
-    match pod.membership.clone() {
+    let is_at_its_place =
+        |peer_url: &String| draft.peer_url(index).as_ref() == Some(peer_url);
+    let answered = !change_in_flight(draft.model) && last_change_has_shown(draft.model);
+    match draft.pod(index).membership.clone() {
         Membership::Adding { peer_url } => {
-            if let Some(seen) = members
+            let seen = members
                 .iter()
-                .find(|member| member.peer_urls.contains(&peer_url))
-            {
-                pod.membership = Membership::Learner(Enrolled {
+                .find(|member| member.peer_urls.contains(&peer_url));
+            let membership = match seen {
+                Some(seen) if is_at_its_place(&peer_url) => {
+                    Membership::Learner(Enrolled {
+                        member_id: seen.member_id,
+                        peer_url,
+                        launched: false,
+                        started: false,
+                    })
+                }
+                // Its place was lost meanwhile: it can never start there.
+                Some(seen) => Membership::Lost {
                     member_id: seen.member_id,
-                    peer_url,
-                    launched: false,
-                    started: false,
-                });
-            }
+                    why: "its place was lost while it was being added".to_owned(),
+                },
+                None if answered && !is_at_its_place(&peer_url) => Membership::Absent,
+                None => return,
+            };
+            draft.pod_mut(index).membership = membership;
         }
         Membership::Learner(enrolled) => {
             let promoted = members.iter().any(|member| {
                 member.member_id == enrolled.member_id && !member.is_learner
             });
             if promoted {
-                pod.membership = Membership::Voter(enrolled);
+                draft.pod_mut(index).membership = Membership::Voter(enrolled);
             }
         }
         Membership::Lost { member_id, .. } => {
             let removed = members.iter().all(|member| member.member_id != member_id);
             if let (true, Some(cluster_id)) = (removed, cluster_id) {
+                let pod = draft.pod_mut(index);
                 pod.superseded.insert(SupersededIdentity {
                     cluster_id,
                     member_id,
@@ -203,10 +234,18 @@ fn take_note_of_member_list(
     }
 }
 
-/// Removes a lost member. With it dead, the others must be a majority anyway,
-/// or etcd could not agree on the removal.
-fn remove(draft: &mut Draft<'_>, index: PodIndex, member_id: MemberId, why: &str) {
-    let (healthy, voters) = quorum::health_without(draft.model, &draft.record, index);
+/// Removes a lost member. With it dead, the others must be a majority of the
+/// voters anyway, or etcd could not agree on the removal. Who votes is what etcd
+/// says: a lost learner never counted.
+fn remove(
+    draft: &mut Draft<'_>,
+    index: PodIndex,
+    member_id: MemberId,
+    why: &str,
+    members: &[MemberSeen],
+) {
+    let voters = members.iter().filter(|member| !member.is_learner).count();
+    let (healthy, _) = quorum::health_without(draft.model, &draft.record, index);
     if healthy < quorum::majority(voters) {
         let why = format!("only {healthy} of {voters} voters are in good health");
         draft.wait(index, WaitingReason::RemovalBlocked { why });

@@ -11,6 +11,7 @@ use crate::observed::{
     MesosLink, Observed, OfferStream, Session, TaskEnd, TaskSeen, TaskState,
 };
 use crate::offer::TaskId;
+use crate::plan_commands;
 use crate::record::{
     EndKind, Failures, Launch, LaunchEnd, PlacementStage, Record, TargetId,
 };
@@ -137,6 +138,9 @@ impl Model {
                 if let Some(pod) = self.record.pods.get_mut(&pod) {
                     pod.restart_asked = true;
                 }
+            }
+            Event::PlanCommand(command) => {
+                plan_commands::carry_out(self, &command, now);
             }
             Event::Tick => {}
         }

@@ -17,6 +17,7 @@ use crate::constraints::{self, Spot};
 use crate::decision::OfferOutcome;
 use crate::draft::{Draft, DraftAccept};
 use crate::effect::Operation;
+use crate::holding;
 use crate::offer::{Disk, Offer, ReservationId, VolumeId};
 use crate::record::{Cluster, Membership, Placement, PlacementStage};
 use crate::time::Timestamp;
@@ -61,7 +62,10 @@ pub(crate) fn wants_place(draft: &Draft<'_>, index: PodIndex) -> bool {
         Cluster::Forming(_) | Cluster::Abandoning { .. } => false,
         Cluster::Formed(_) => pod.membership == Membership::Absent,
     };
-    stage_allows && pod.placement.is_none() && !draft.accept_in_flight(index)
+    stage_allows
+        && pod.placement.is_none()
+        && !draft.accept_in_flight(index)
+        && holding::hold(&draft.record, &draft.model.target, index).is_none()
 }
 
 /// Until when offers are collected before places are chosen; none if there are

@@ -6,6 +6,7 @@ use crate::birth;
 use crate::decision::Decision;
 use crate::draft::Draft;
 use crate::explain;
+use crate::holding;
 use crate::launching;
 use crate::leaving;
 use crate::membership;
@@ -48,6 +49,7 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     own_places::look_for_own_places(&mut draft);
     recovery::settle_ended_launches(&mut draft);
     recovery::note_healthy_pods(&mut draft);
+    holding::forget_what_is_over(&mut draft);
     leaving::give_back_empty_places(&mut draft);
     birth::look_for_quorum(&mut draft);
     birth::clear_failed_birth(&mut draft);

@@ -1,13 +1,17 @@
 //! Plans as operators know them: plan, phases, steps, each with a status.
 //!
 //! They are a view. Decisions are made from the model alone; a step shows how
-//! far the model is from what the step stands for.
+//! far the model is from what the step stands for. What operators have told plans
+//! is part of the model, too (see [`crate::overrides`]).
 
 use std::collections::BTreeMap;
 
+pub use etcd_config::DeployStrategy as Strategy;
 use etcd_launch::PodIndex;
 
+use crate::holding;
 use crate::model::Model;
+use crate::overrides::{PhaseName, PlanName, PlanPart};
 use crate::record::EndKind;
 use crate::waiting::WaitingReason;
 
@@ -20,6 +24,8 @@ pub struct PlanView {
     pub strategy: Strategy,
     /// From its phases.
     pub status: Status,
+    /// Why it waits for an operator, if it does.
+    pub waiting: Option<WaitingReason>,
     /// In order.
     pub phases: Vec<PhaseView>,
     /// Refused changes of the configuration.
@@ -35,6 +41,8 @@ pub struct PhaseView {
     pub strategy: Strategy,
     /// From its steps.
     pub status: Status,
+    /// Why it waits for an operator, if it does.
+    pub waiting: Option<WaitingReason>,
     /// In order.
     pub steps: Vec<StepView>,
 }
@@ -52,31 +60,12 @@ pub struct StepView {
     pub waiting: Option<WaitingReason>,
 }
 
-/// Order of phases or steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// One after the other.
-    Serial,
-    /// All at once.
-    Parallel,
-}
-
-impl Strategy {
-    /// As the API and the CLI write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Strategy::Serial => "serial",
-            Strategy::Parallel => "parallel",
-        }
-    }
-}
-
 /// The SDK's statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Cannot go on without an operator.
     Error,
-    /// Interrupted by an operator.
+    /// Waits for an operator.
     Waiting,
     /// Nothing done yet.
     Pending,
@@ -110,30 +99,46 @@ impl Status {
         }
     }
 
-    /// The status of a whole from the statuses of its parts, by the SDK's
-    /// rules as far as they apply without interruptions.
-    pub fn of_parts(parts: &[Status]) -> Status {
+    /// The status of a whole from the statuses of its parts, by the SDK's rules.
+    ///
+    /// `in_order` says that only the first part that is not complete can go on;
+    /// `interrupted`, that an operator has to say something first.
+    pub fn of_parts(parts: &[Status], in_order: bool, interrupted: bool) -> Status {
         let all = |status| parts.iter().all(|part| *part == status);
         let any = |status| parts.contains(&status);
+        // The parts that could go on.
+        let next: Vec<Status> = parts
+            .iter()
+            .copied()
+            .filter(|part| *part != Status::Complete)
+            .take(if in_order { 1 } else { usize::MAX })
+            .collect();
+        let next_is = |statuses: &[Status]| {
+            next.iter().any(|candidate| statuses.contains(candidate))
+        };
+        let under_way = [Status::Pending, Status::Starting, Status::Started];
         if any(Status::Error) {
             Status::Error
         } else if all(Status::Complete) {
             Status::Complete
+        } else if interrupted {
+            Status::Waiting
         } else if all(Status::Delayed) {
             Status::Delayed
-        } else if any(Status::Prepared)
-            || any(Status::InProgress)
-            || any(Status::Complete)
+        } else if any(Status::Prepared) {
+            Status::InProgress
+        } else if next_is(&[Status::Waiting]) {
+            Status::Waiting
+        } else if next_is(&[Status::InProgress])
+            || any(Status::Complete) && next_is(&under_way)
         {
             Status::InProgress
-        } else if any(Status::Starting) {
-            Status::Starting
-        } else if any(Status::Started) {
-            Status::Started
-        } else if any(Status::Waiting) {
-            Status::Waiting
         } else {
-            Status::Pending
+            // The SDK knows no mixture with DELAYED and calls it an error.
+            [Status::Pending, Status::Starting, Status::Started]
+                .into_iter()
+                .find(|status| next_is(&[*status]))
+                .unwrap_or(Status::Delayed)
         }
     }
 }
@@ -143,44 +148,79 @@ pub fn plans(
     model: &Model,
     waiting: &BTreeMap<PodIndex, WaitingReason>,
 ) -> Vec<PlanView> {
-    vec![deploy(model, waiting), recovery(model, waiting)]
+    PlanName::ALL
+        .into_iter()
+        .map(|name| plan(model, waiting, name))
+        .collect()
 }
 
-fn deploy(model: &Model, waiting: &BTreeMap<PodIndex, WaitingReason>) -> PlanView {
+/// One plan of the service.
+pub(crate) fn plan(
+    model: &Model,
+    waiting: &BTreeMap<PodIndex, WaitingReason>,
+    name: PlanName,
+) -> PlanView {
+    let (strategy, phases) = match name {
+        PlanName::Deploy => (Strategy::Serial, vec![agents(model, waiting)]),
+        PlanName::Recovery => (Strategy::Parallel, recovering(model, waiting)),
+    };
+    let statuses: Vec<Status> = phases.iter().map(|phase| phase.status).collect();
+    let interrupted = interruption(model, &PlanPart::plan(name));
+    let status = Status::of_parts(&statuses, strategy.is_serial(), interrupted.is_some());
+    PlanView {
+        name: name.as_str(),
+        strategy,
+        status,
+        waiting: interrupted.filter(|_| status == Status::Waiting),
+        phases,
+        errors: Vec::new(),
+    }
+}
+
+/// Why exactly this part waits for an operator, if it does.
+fn interruption(model: &Model, part: &PlanPart) -> Option<WaitingReason> {
+    let found = model.record.overrides.interruption(part)?;
+    Some(WaitingReason::Interrupted {
+        part: part.clone(),
+        by: found.by.clone(),
+    })
+}
+
+fn agents(model: &Model, waiting: &BTreeMap<PodIndex, WaitingReason>) -> PhaseView {
     let steps: Vec<StepView> = (0..model.target.members)
         .map(|index| deploy_step(model, waiting, PodIndex(index)))
         .collect();
-    let phase = phase("agents".to_owned(), Strategy::Parallel, steps);
-    PlanView {
-        name: "deploy",
-        strategy: Strategy::Serial,
-        status: Status::of_parts(&[phase.status]),
-        phases: vec![phase],
-        errors: Vec::new(),
-    }
+    let part = PlanPart::phase(PlanName::Deploy, PhaseName::agents());
+    let canary = holding::awaits_approval(&model.record, &model.target)
+        .then(|| WaitingReason::AwaitsApproval { part: part.clone() });
+    let held = interruption(model, &part).or(canary);
+    phase(
+        PhaseName::agents(),
+        model.target.deploy_strategy,
+        steps,
+        held,
+    )
 }
 
 /// One phase for each pod that was complete once and is not now. Empty, and
 /// so complete, when all is well.
-fn recovery(model: &Model, waiting: &BTreeMap<PodIndex, WaitingReason>) -> PlanView {
-    let phases: Vec<PhaseView> = model
-        .record
-        .pods
-        .keys()
-        .filter(|index| needs_recovery(model, **index))
+fn recovering(
+    model: &Model,
+    waiting: &BTreeMap<PodIndex, WaitingReason>,
+) -> Vec<PhaseView> {
+    let pods = model.record.pods.keys().copied();
+    pods.filter(|index| needs_recovery(model, *index))
         .map(|index| {
-            let steps = vec![step(model, waiting, *index)];
-            phase(index.to_string(), Strategy::Serial, steps)
+            let mut step = step(model, waiting, PlanName::Recovery, index);
+            if model.record.overrides.is_forced(PlanName::Recovery, index) {
+                step.status = Status::Complete;
+            }
+            let name = PhaseName::of(PlanName::Recovery, index);
+            let part = PlanPart::phase(PlanName::Recovery, name.clone());
+            let held = interruption(model, &part);
+            phase(name, Strategy::Serial, vec![step], held)
         })
-        .collect();
-    let statuses: Vec<Status> = phases.iter().map(|phase| phase.status).collect();
-    PlanView {
-        name: "recovery",
-        strategy: Strategy::Parallel,
-        status: Status::of_parts(&statuses),
-        phases,
-        errors: Vec::new(),
-    }
+        .collect()
 }
 
 /// As with the SDK, a deployment that was complete stays so: what breaks later
@@ -190,13 +230,8 @@ fn deploy_step(
     waiting: &BTreeMap<PodIndex, WaitingReason>,
     index: PodIndex,
 ) -> StepView {
-    let step = step(model, waiting, index);
-    if model
-        .record
-        .pods
-        .get(&index)
-        .is_some_and(|pod| pod.deployed)
-    {
+    let step = step(model, waiting, PlanName::Deploy, index);
+    if holding::is_deployed(&model.record, index) {
         StepView {
             status: Status::Complete,
             waiting: None,
@@ -207,32 +242,43 @@ fn deploy_step(
     }
 }
 
-fn phase(name: String, strategy: Strategy, steps: Vec<StepView>) -> PhaseView {
+fn phase(
+    name: PhaseName,
+    strategy: Strategy,
+    steps: Vec<StepView>,
+    held: Option<WaitingReason>,
+) -> PhaseView {
     let statuses: Vec<Status> = steps.iter().map(|step| step.status).collect();
+    let status = Status::of_parts(&statuses, strategy.is_serial(), held.is_some());
     PhaseView {
-        name,
+        name: name.0,
         strategy,
-        status: Status::of_parts(&statuses),
+        status,
+        waiting: held.filter(|_| status == Status::Waiting),
         steps,
     }
 }
 
-/// Whether the pod was in good health once and is not now.
+/// Whether the pod's deployment is complete, and the pod is not in good health.
 fn needs_recovery(model: &Model, index: PodIndex) -> bool {
-    model
-        .record
-        .pods
-        .get(&index)
-        .is_some_and(|pod| pod.deployed)
+    holding::plan_of(&model.record, index) == PlanName::Recovery
         && step_status(model, index) != Status::Complete
+}
+
+/// The name of a pod's step, in every plan.
+pub fn step_name(pod: PodIndex) -> String {
+    format!("{pod}:[node]")
 }
 
 fn step(
     model: &Model,
     waiting: &BTreeMap<PodIndex, WaitingReason>,
+    plan: PlanName,
     index: PodIndex,
 ) -> StepView {
+    let interrupted = interruption(model, &PlanPart::step(plan, index)).is_some();
     let status = match (step_status(model, index), waiting.get(&index)) {
+        (Status::Pending, _) if interrupted => Status::Waiting,
         (Status::Pending, Some(WaitingReason::BackOff { .. })) => Status::Delayed,
         (Status::Pending, Some(WaitingReason::NoSuitableOffer { .. })) => {
             Status::Prepared
@@ -241,7 +287,7 @@ fn step(
     };
     StepView {
         pod: index,
-        name: format!("{index}:[node]"),
+        name: step_name(index),
         status,
         waiting: (status != Status::Complete)
             .then(|| waiting.get(&index).cloned())
@@ -286,20 +332,45 @@ fn step_status(model: &Model, index: PodIndex) -> Status {
 mod tests {
     use super::*;
 
+    /// Parts as letters, in order of their strategy: serial, parallel.
     #[test]
     fn status_of_parts() {
         use Status::*;
         #[track_caller]
+        fn check(parts: &[Status], serial: Status, parallel: Status) {
+            assert_eq!(Status::of_parts(parts, true, false), serial, "{parts:?}");
+            assert_eq!(Status::of_parts(parts, false, false), parallel, "{parts:?}");
+        }
+        check(&[], Complete, Complete);
+        check(&[Complete, Complete], Complete, Complete);
+        check(&[Complete, Pending], InProgress, InProgress);
+        check(&[Complete, Started], InProgress, InProgress);
+        check(&[Complete, Delayed], Delayed, Delayed);
+        check(&[Complete, Waiting], Waiting, Waiting);
+        check(&[Starting, Pending], Starting, Pending);
+        check(&[Started, Started], Started, Started);
+        check(&[Pending, Waiting], Pending, Waiting);
+        check(&[Prepared, Pending], InProgress, InProgress);
+        check(&[Delayed, Delayed], Delayed, Delayed);
+        check(&[Delayed, Pending], Delayed, Pending);
+        check(&[Pending, Pending], Pending, Pending);
+        check(&[Complete, Error], Error, Error);
+    }
+
+    #[test]
+    fn status_of_interrupted_parts() {
+        use Status::*;
+        #[track_caller]
         fn check(parts: &[Status], expected: Status) {
-            assert_eq!(Status::of_parts(parts), expected, "{parts:?}");
+            for in_order in [true, false] {
+                let found = Status::of_parts(parts, in_order, true);
+                assert_eq!(found, expected, "{parts:?}");
+            }
         }
         check(&[], Complete);
-        check(&[Complete, Complete], Complete);
-        check(&[Complete, Pending], InProgress);
-        check(&[Starting, Pending], Starting);
-        check(&[Prepared, Pending], InProgress);
-        check(&[Delayed, Delayed], Delayed);
-        check(&[Pending, Pending], Pending);
-        check(&[Complete, Error], Error);
+        check(&[Complete], Complete);
+        check(&[Error, Pending], Error);
+        check(&[Complete, Pending], Waiting);
+        check(&[Started, Prepared], Waiting);
     }
 }

@@ -22,6 +22,7 @@ use crate::offer::{
     AgentId, Attributes, BaseReservation, Disk, Domain, ExecutorId, FrameworkId,
     Hostname, Megabytes, Offer, OperationId, ReservationId, TaskId, VolumeId,
 };
+use crate::overrides::Overrides;
 use crate::target::Needs;
 use crate::time::Timestamp;
 
@@ -52,6 +53,9 @@ pub struct Record {
     /// Agents on which a place could not be had lately.
     #[serde(default)]
     pub avoided: BTreeMap<AgentId, AvoidedAgent>,
+    /// What operators have told plans.
+    #[serde(default)]
+    pub overrides: Overrides,
 }
 
 impl Record {
@@ -65,6 +69,7 @@ impl Record {
             pods: BTreeMap::new(),
             abandoned: Vec::new(),
             avoided: BTreeMap::new(),
+            overrides: Overrides::default(),
         }
     }
 
@@ -145,8 +150,9 @@ pub struct Pod {
     pub superseded: BTreeSet<SupersededIdentity>,
     /// An operator asked for a restart that has not been done yet.
     pub restart_asked: bool,
-    /// It was a healthy voter once: what comes after is recovery, and its step
-    /// of the deploy plan stays complete.
+    /// It was a healthy voter once, since an operator last told its step of the
+    /// deploy plan to begin anew. That step stays complete, and what comes after
+    /// is recovery.
     #[serde(default)]
     pub deployed: bool,
 }

@@ -171,7 +171,8 @@ pub(crate) fn note_healthy_pods(draft: &mut Draft<'_>) {
         let since = draft.model.observed.answering_since.get(&index);
         let steady = since.is_some_and(|since| now.since(*since) >= STEADY_AFTER);
         let pod = draft.pod_mut(index);
-        pod.deployed = true;
+        // One that is to be restarted is not where it is to be.
+        pod.deployed |= !pod.restart_asked;
         if steady {
             pod.failures = Failures::default();
         }

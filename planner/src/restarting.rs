@@ -7,6 +7,7 @@ use etcd_launch::{MemberId, PodIndex};
 
 use crate::draft::Draft;
 use crate::effect::Effect;
+use crate::holding;
 use crate::quorum;
 use crate::reconciling;
 use crate::record::{Cluster, Failures, StopCause};
@@ -27,6 +28,7 @@ pub(crate) fn restart_one_pod(draft: &mut Draft<'_>) {
         .into_iter()
         .filter(|index| draft.pod(*index).restart_asked)
         .collect();
+    let asked = without_held(draft, asked);
     let begun = asked.iter().copied().find(|index| {
         draft
             .pod(*index)
@@ -41,6 +43,30 @@ pub(crate) fn restart_one_pod(draft: &mut Draft<'_>) {
         draft.wait(index, WaitingReason::OneAtATime { busy: chosen });
     }
     stop(draft, chosen);
+}
+
+/// A restart that a plan was told waits for the plan; one that the pod was told
+/// does not.
+fn without_held(draft: &mut Draft<'_>, asked: Vec<PodIndex>) -> Vec<PodIndex> {
+    asked
+        .into_iter()
+        .filter(|index| {
+            let begun = draft
+                .pod(*index)
+                .launch
+                .as_ref()
+                .is_some_and(|launch| launch.stop_asked.is_some());
+            if begun || draft.pod(*index).deployed {
+                return true;
+            }
+            let target = &draft.model.target;
+            let Some(reason) = holding::hold(&draft.record, target, *index) else {
+                return true;
+            };
+            draft.wait(*index, reason);
+            false
+        })
+        .collect()
 }
 
 /// What does not run needs no stop: it is launched without further back-off.

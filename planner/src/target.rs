@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use etcd_config::DeployStrategy;
 use etcd_config::placement::PlacementConstraints;
 use etcd_launch::{EtcdProgram, PodIndex, Scheme, Tuning};
 
@@ -45,6 +46,10 @@ pub struct Target {
     pub scheme: Scheme,
     /// How long etcd may take to stop, milliseconds.
     pub stop_grace_ms: u64,
+    /// In which order members are brought up for the first time. Targets that
+    /// were stored before there was a choice are `parallel`.
+    #[serde(default)]
+    pub deploy_strategy: DeployStrategy,
 }
 
 impl Target {

@@ -6,6 +6,7 @@ use std::fmt;
 use etcd_launch::{MemberId, PodIndex};
 
 use crate::offer::{AgentId, Hostname, Megabytes, MilliCpus};
+use crate::overrides::PlanPart;
 use crate::time::Timestamp;
 
 /// Why a pod, or the whole service, does not go on.
@@ -49,6 +50,23 @@ pub enum WaitingReason {
     OwnResourcesNotOffered {
         /// On which host.
         hostname: Hostname,
+    },
+    /// An operator has paused the plan, or a part of it.
+    Interrupted {
+        /// Which part.
+        part: PlanPart,
+        /// Who.
+        by: String,
+    },
+    /// The plan goes step by step, and another one comes first.
+    EarlierStep {
+        /// Whose.
+        pod: PodIndex,
+    },
+    /// A canary waits for an operator.
+    AwaitsApproval {
+        /// Which part of a plan is to be continued.
+        part: PlanPart,
     },
     /// Other founders have no place yet, and a cluster is founded at once.
     OtherFounders {
@@ -137,6 +155,9 @@ impl WaitingReason {
             WaitingReason::NoSuitableOffer { .. } => "no_suitable_offer",
             WaitingReason::PlacementUnconfirmed { .. } => "placement_unconfirmed",
             WaitingReason::OwnResourcesNotOffered { .. } => "own_resources_not_offered",
+            WaitingReason::Interrupted { .. } => "interrupted",
+            WaitingReason::EarlierStep { .. } => "earlier_step",
+            WaitingReason::AwaitsApproval { .. } => "awaits_approval",
             WaitingReason::OtherFounders { .. } => "other_founders",
             WaitingReason::BackOff { .. } => "back_off",
             WaitingReason::Launching { .. } => "launching",
@@ -190,6 +211,15 @@ impl fmt::Display for WaitingReason {
             }
             WaitingReason::OwnResourcesNotOffered { hostname } => {
                 write!(f, "{hostname} has not offered the pod's own resources")
+            }
+            WaitingReason::Interrupted { part, by } => {
+                write!(f, "{by} has paused {part}; it goes on with `continue`")
+            }
+            WaitingReason::EarlierStep { pod } => {
+                write!(f, "one step after the other, and {pod} comes first")
+            }
+            WaitingReason::AwaitsApproval { part } => {
+                write!(f, "{part} is a canary and waits for `continue`")
             }
             WaitingReason::OtherFounders { pods } => {
                 f.write_str(

@@ -53,6 +53,7 @@ pub(crate) fn target() -> Target {
         },
         scheme: Scheme::Http,
         stop_grace_ms: 30_000,
+        deploy_strategy: etcd_config::DeployStrategy::Parallel,
     }
 }
 

@@ -38,6 +38,7 @@ pub fn target(options: &Options, program: EtcdProgram) -> Target {
         program,
         scheme: Scheme::Http,
         stop_grace_ms: etcd.kill_grace_seconds.0.saturating_mul(1000),
+        deploy_strategy: options.service.deploy_strategy,
     }
 }
 
@@ -86,6 +87,8 @@ pub fn takes_effect_in_time(old: &Target, new: &Target) -> bool {
         region: old.region.clone(),
         disk: old.disk.clone(),
         offer_collection_ms: old.offer_collection_ms,
+        // Only the order in which members are brought up that are not there yet.
+        deploy_strategy: old.deploy_strategy,
         ..new.clone()
     };
     like_old == *old

@@ -147,12 +147,6 @@ impl Findings<'_> {
                 self.refuse(option, &[], format!("allowed: {allowed}"));
             }
         }
-        if options.service.deploy_strategy == Strategy::Serial {
-            self.warn(
-                "service.deploy_strategy",
-                "serial is not built yet: the first members start together".to_owned(),
-            );
-        }
         if options.service.update_strategy == Strategy::Parallel {
             self.warn(
                 "service.update_strategy",

@@ -49,6 +49,7 @@ pub(crate) fn target(constraints: &str) -> Target {
         },
         scheme: Scheme::Http,
         stop_grace_ms: 30_000,
+        deploy_strategy: etcd_config::DeployStrategy::Parallel,
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Member {
     pub(crate) running: Option<u64>,
     /// Answers clients: it has once been part of a quorum in this run.
     pub(crate) serving: bool,
+    /// The tick of its newest start.
+    pub(crate) started_at: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -56,6 +58,7 @@ impl Etcd {
         identity: &Identity,
         disk: &mut Disk,
         founders: Option<&[(MemberId, String, String)]>,
+        tick: u64,
     ) -> Result<(), String> {
         let cluster = self.clusters.entry(identity.cluster_id).or_default();
         if let (true, Some(founders)) = (cluster.members.is_empty(), founders) {
@@ -69,6 +72,7 @@ impl Etcd {
                         had_log: false,
                         running: None,
                         serving: false,
+                        started_at: 0,
                     },
                 );
             }
@@ -93,6 +97,7 @@ impl Etcd {
         member.had_log = true;
         member.running = Some(log);
         member.serving = false;
+        member.started_at = tick;
         disk.wal = Some(Wal {
             identity: identity.clone(),
             log,

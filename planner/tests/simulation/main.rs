@@ -7,20 +7,16 @@ mod chance;
 mod etcd;
 mod world;
 
-use world::{Faults, World};
+use etcd_config::DeployStrategy;
+use world::{Faults, Service, World};
 
 /// After the faults end, the world must be well within this many seconds.
 const RECOVERS_WITHIN: u64 = 1_500;
 
-fn run(
-    seed: u64,
-    members: u16,
-    agents: usize,
-    faults: Faults,
-    tracing: bool,
-) -> Result<(), String> {
+fn run(seed: u64, service: Service, faults: Faults) -> Result<(), String> {
     let faults_until = faults.until;
-    let mut world = World::new(seed, members, agents, faults);
+    let mut world = World::new(seed, service, faults);
+    let tracing = tracing();
     world.tracing = tracing;
     let result = run_world(&mut world, faults_until);
     if tracing {
@@ -64,6 +60,7 @@ fn is_at_rest(world: &mut World) -> Result<(), String> {
     if !decision.effects.is_empty() || !decision.waiting.is_empty() {
         return Err(format!("all is well, and still:\n{decision}"));
     }
+    world.check_end_state()?;
     // An agent that only now comes back is asked about, and its offers are declined.
     // More than that is no rest.
     let made = world.calls - calls;
@@ -106,16 +103,31 @@ fn tracing() -> bool {
     std::env::var("ETCD_SIMULATION_SEED").is_ok()
 }
 
+const STRATEGIES: [DeployStrategy; 4] = [
+    DeployStrategy::Parallel,
+    DeployStrategy::Serial,
+    DeployStrategy::SerialCanary,
+    DeployStrategy::ParallelCanary,
+];
+
+/// One of several, by the seed.
+fn by_seed<T: Copy>(seed: u64, of: &[T]) -> T {
+    of[usize::try_from(seed).unwrap() % of.len()]
+}
+
+/// As many agents as members, and so many more.
+fn service(members: u16, spare_agents: usize, strategy: DeployStrategy) -> Service {
+    Service {
+        members,
+        agents: usize::from(members) + spare_agents,
+        strategy,
+    }
+}
+
 #[test]
 fn undisturbed() {
     check_all("undisturbed", |seed| {
-        let faults = Faults {
-            until: 0,
-            crash: 1,
-            breakage: 1,
-            losses: 0,
-        };
-        run(seed, 3, 3, faults, tracing())
+        run(seed, service(3, 0, DeployStrategy::Parallel), Faults::NONE)
     });
 }
 
@@ -126,10 +138,10 @@ fn transient_faults_and_crashes() {
             until: 120,
             crash: 30,
             breakage: 10,
-            losses: 0,
+            ..Faults::NONE
         };
-        let members = [1, 3, 3, 5][usize::try_from(seed % 4).unwrap()];
-        run(seed, members, usize::from(members), faults, tracing())
+        let members = by_seed(seed, &[1, 3, 3, 5]);
+        run(seed, service(members, 0, DeployStrategy::Parallel), faults)
     });
 }
 
@@ -141,8 +153,65 @@ fn one_member_lost_for_good() {
             crash: 40,
             breakage: 12,
             losses: 1,
+            ..Faults::NONE
         };
-        let members = [3, 3, 5][usize::try_from(seed % 3).unwrap()];
-        run(seed, members, usize::from(members) + 1, faults, tracing())
+        let members = by_seed(seed, &[3, 3, 5]);
+        run(seed, service(members, 1, DeployStrategy::Parallel), faults)
+    });
+}
+
+#[test]
+fn growth_from_one_member() {
+    check_all("growth from one member", |seed| {
+        let faults = Faults {
+            until: 120,
+            crash: 30,
+            breakage: 10,
+            ..Faults::NONE
+        };
+        let members = by_seed(seed, &[1, 3, 3, 5]);
+        run(seed, service(members, 0, DeployStrategy::Serial), faults)
+    });
+}
+
+#[test]
+fn growth_with_one_member_lost_for_good() {
+    check_all("growth with one member lost for good", |seed| {
+        let faults = Faults {
+            until: 120,
+            crash: 40,
+            breakage: 12,
+            losses: 1,
+            ..Faults::NONE
+        };
+        run(seed, service(3, 1, DeployStrategy::Serial), faults)
+    });
+}
+
+#[test]
+fn the_last_agent_has_no_room_for_a_minute() {
+    check_all("the last agent has no room for a minute", |seed| {
+        let faults = Faults {
+            until: 60,
+            crash: 60,
+            breakage: 30,
+            last_agent_is_full: 60,
+            ..Faults::NONE
+        };
+        run(seed, service(3, 0, by_seed(seed, &STRATEGIES)), faults)
+    });
+}
+
+#[test]
+fn plans_are_told_this_and_that() {
+    check_all("plans are told this and that", |seed| {
+        let faults = Faults {
+            until: 120,
+            crash: 40,
+            breakage: 30,
+            commands: 6,
+            ..Faults::NONE
+        };
+        run(seed, service(3, 0, by_seed(seed, &STRATEGIES)), faults)
     });
 }

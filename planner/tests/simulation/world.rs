@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use etcd_config::DeployStrategy;
 use etcd_launch::{
     ClusterId, ClusterStart, ClusterToken, FORMAT, Founder, Identity, LaunchSpec,
     MemberId, Phase, PodIndex, Refusal, Report, SupersededIdentity,
@@ -18,12 +19,13 @@ use etcd_planner::offer::{
 use etcd_planner::record::{Cluster, Placement, Record, TargetId};
 use etcd_planner::target::Needs;
 use etcd_planner::{
-    Decision, Effect, Event, Model, Target, Timestamp, Turn, plan, quorum,
+    Decision, Effect, Event, Model, Target, Timestamp, Turn, plan, plan_commands, quorum,
 };
 
 mod executors;
 mod faults;
 mod mesos;
+mod operator;
 
 use crate::chance::Chance;
 use crate::etcd::{Disk, Etcd};
@@ -43,6 +45,8 @@ pub(crate) struct Agent {
     reserved: BTreeMap<ReservationId, Reserved>,
     refused_until: Timestamp,
     offered: Option<OfferId>,
+    /// Until this tick others hold what is free on it.
+    poor_until: u64,
 }
 
 struct Reserved {
@@ -87,6 +91,30 @@ pub(crate) struct Faults {
     pub(crate) breakage: u64,
     /// At most so many disks or agents are lost for good.
     pub(crate) losses: u64,
+    /// An operator tells plans something, once in so many ticks; 0 for never.
+    pub(crate) commands: u64,
+    /// The last agent has no room for so many ticks.
+    pub(crate) last_agent_is_full: u64,
+}
+
+impl Faults {
+    /// Nothing goes wrong.
+    pub(crate) const NONE: Faults = Faults {
+        until: 0,
+        crash: 1,
+        breakage: 1,
+        losses: 0,
+        commands: 0,
+        last_agent_is_full: 0,
+    };
+}
+
+/// The service that is to be deployed, and on how many agents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Service {
+    pub(crate) members: u16,
+    pub(crate) agents: usize,
+    pub(crate) strategy: DeployStrategy,
 }
 
 pub(crate) struct World {
@@ -110,6 +138,7 @@ pub(crate) struct World {
     formed: BTreeSet<ClusterId>,
     /// Where a volume with data was given back: that must never happen.
     destroyed_data: Option<String>,
+    operator: operator::Operator,
     pub(crate) calls: u64,
     pub(crate) trace: Vec<String>,
     pub(crate) tracing: bool,
@@ -132,10 +161,10 @@ pub(crate) fn identify(
     Ok((ClusterId(hash(&token.0)), ids))
 }
 
-pub(crate) fn target(members: u16) -> Target {
+pub(crate) fn target(service: Service) -> Target {
     Target {
         service: "etcd".into(),
-        members,
+        members: service.members,
         placement: etcd_config::PlacementConstraints::default(),
         region: None,
         disk: etcd_planner::target::DiskWish::Root,
@@ -165,6 +194,7 @@ pub(crate) fn target(members: u16) -> Target {
         },
         scheme: etcd_launch::Scheme::Http,
         stop_grace_ms: 30_000,
+        deploy_strategy: service.strategy,
     }
 }
 
@@ -174,11 +204,11 @@ fn is_same(a: &TaskStatus, b: &TaskStatus) -> bool {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, members: u16, agents: usize, faults: Faults) -> Self {
+    pub(crate) fn new(seed: u64, service: Service, faults: Faults) -> Self {
         let target_id = TargetId("t1".into());
         let stored = Record::new(target_id.clone());
         let mut chance = Chance::new(seed);
-        let agents = (0..agents)
+        let agents = (0..service.agents)
             .map(|number| Agent {
                 id: AgentId(format!("agent-{number}")),
                 host: format!("10.0.0.{number}"),
@@ -192,6 +222,11 @@ impl World {
                 reserved: BTreeMap::new(),
                 refused_until: Timestamp(0),
                 offered: None,
+                poor_until: if number + 1 == service.agents {
+                    faults.last_agent_is_full
+                } else {
+                    0
+                },
             })
             .collect();
         World {
@@ -199,7 +234,7 @@ impl World {
             tick: 0,
             chance,
             faults,
-            model: Model::new(target_id, target(members), stored.clone()),
+            model: Model::new(target_id, target(service), stored.clone()),
             stored,
             agents,
             tasks: BTreeMap::new(),
@@ -212,6 +247,7 @@ impl World {
             unacknowledged: Vec::new(),
             formed: BTreeSet::new(),
             destroyed_data: None,
+            operator: operator::Operator::default(),
             calls: 0,
             trace: Vec::new(),
             tracing: false,
@@ -244,6 +280,7 @@ impl World {
         self.offer();
         self.probe();
         self.inbox.push(Event::Tick);
+        self.operator_step();
         if self.tick.is_multiple_of(50) {
             self.check_record_size()?;
         }
@@ -263,14 +300,27 @@ impl World {
                 Event::TaskStatus(status) => Some(status.clone()),
                 _ => None,
             };
+            let command = match &event {
+                Event::PlanCommand(command) => Some(command.clone()),
+                _ => None,
+            };
+            if let Some(command) = &command
+                && plan_commands::judge(&self.model, command).is_err()
+            {
+                continue;
+            }
             self.model.apply(event, self.now);
             let decision = self.decide();
             self.check(&decision)?;
+            self.check_paused(&decision.record, command.as_ref())?;
             if self.crashes() {
                 return Ok(());
             }
             self.stored = decision.record.clone();
             self.check_stored()?;
+            if let Some(command) = command {
+                self.note_taken(&command);
+            }
             if let Some(status) = status {
                 self.unacknowledged
                     .retain(|waiting| !is_same(waiting, &status));
@@ -417,6 +467,26 @@ impl World {
         matches!(self.model.record.cluster, Cluster::Formed(_))
             && (0..members)
                 .all(|index| quorum::is_healthy_voter_seen(&self.model, PodIndex(index)))
+    }
+
+    /// Whichever way the cluster came about: as many voters as wanted, and nobody
+    /// else.
+    pub(crate) fn check_end_state(&self) -> Result<(), String> {
+        let cluster = self
+            .formed
+            .first()
+            .and_then(|id| self.etcd.clusters.get(id))
+            .ok_or("no cluster was formed")?;
+        let wanted = usize::from(self.model.target.members);
+        let learners = cluster
+            .members
+            .values()
+            .filter(|member| member.is_learner)
+            .count();
+        if cluster.members.len() != wanted || learners != 0 {
+            return Err(format!("{wanted} voters are wanted: {:?}", cluster.members));
+        }
+        Ok(())
     }
 
     /// Whether so few voters have their data left that nobody but an operator

@@ -119,7 +119,7 @@ impl World {
             TaskVerdict::Alive(TaskState::Starting),
             Some(Phase::EtcdStarted),
         );
-        self.etcd.start(&identity, &mut copy, founders)?;
+        self.etcd.start(&identity, &mut copy, founders, self.tick)?;
         copy.guard = Some((identity, true));
         if let Some(disk) = self.agents[agent]
             .reserved

@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// etcd refuses to add a member unless all have been connected for so many
+/// seconds.
+const HEALTH_INTERVAL: u64 = 5;
+
 impl World {
     pub(super) fn connect(&mut self) {
         if self.connected {
@@ -52,8 +56,9 @@ impl World {
             .filter(|task| task.agent == number)
             .map(|task| &task.placement.reservation_id)
             .collect();
+        let is_full = agent.poor_until > self.tick;
         let mut free = Bundle {
-            cpus: MilliCpus(4000),
+            cpus: MilliCpus(if is_full { 100 } else { 4000 }),
             mem: Megabytes(8192),
             disk: Megabytes(20_000),
             ports: vec![PortRange {
@@ -64,7 +69,7 @@ impl World {
         let mut reserved = BTreeMap::new();
         for (reservation_id, held) in &agent.reserved {
             let needs = &held.needs;
-            free.cpus.0 -= needs.total_cpus().0;
+            free.cpus.0 = free.cpus.0.saturating_sub(needs.total_cpus().0);
             free.mem.0 -= needs.total_mem().0;
             free.disk.0 -= needs.total_disk().0;
             let ports = std::mem::take(&mut free.ports);
@@ -210,12 +215,12 @@ impl World {
 
     pub(super) fn add_learner(&mut self, peer_url: &str) -> Result<(), String> {
         let fresh = MemberId(self.chance.next());
+        let tick = self.tick;
         self.with_quorum(|cluster| {
-            let down = cluster
-                .members
-                .values()
-                .any(|member| member.running.is_none());
-            if down {
+            let unsettled = cluster.members.values().any(|member| {
+                member.running.is_none() || member.started_at + HEALTH_INTERVAL > tick
+            });
+            if unsettled {
                 return Err("unhealthy cluster".into());
             }
             if cluster.members.values().any(|member| member.is_learner) {
@@ -237,6 +242,7 @@ impl World {
                     had_log: false,
                     running: None,
                     serving: false,
+                    started_at: 0,
                 },
             );
             Ok(())

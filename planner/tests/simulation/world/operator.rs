@@ -1,0 +1,107 @@
+//! An operator who tells plans this and that, and looks whether it is obeyed.
+
+use etcd_planner::overrides::{PhaseName, PlanName, PlanPart};
+use etcd_planner::plan_commands::{PlanCommand, PlanVerb};
+use etcd_planner::record::Membership;
+
+use super::*;
+
+/// When all is to become well in the end, the operator lets everything go on,
+/// once in so many ticks.
+const GOES_ON_EVERY: u64 = 10;
+
+/// What the operator remembers: the scheduler may forget nothing of it.
+#[derive(Default)]
+pub(super) struct Operator {
+    /// The deploy plan was told to begin nothing new.
+    paused: bool,
+}
+
+impl World {
+    pub(super) fn operator_step(&mut self) {
+        if self.faulty() {
+            if self.faults.commands > 0 && self.chance.once_in(self.faults.commands) {
+                let verb = PlanVerb::ALL[self.pick(6)];
+                let part = self.some_part();
+                self.tell_plan(verb, part);
+            }
+        } else if self.tick.is_multiple_of(GOES_ON_EVERY) {
+            for plan in PlanName::ALL {
+                self.tell_plan(PlanVerb::Continue, PlanPart::plan(plan));
+            }
+        }
+    }
+
+    fn pick(&mut self, of: u64) -> usize {
+        usize::try_from(self.chance.below(of)).unwrap()
+    }
+
+    fn some_part(&mut self) -> PlanPart {
+        let plan = PlanName::ALL[self.pick(2)];
+        let pod = PodIndex(u16::try_from(self.pick(3)).unwrap());
+        match self.pick(4) {
+            0 | 1 => PlanPart::plan(plan),
+            2 => PlanPart::phase(plan, PhaseName::of(plan, pod)),
+            _ => PlanPart::step(plan, pod),
+        }
+    }
+
+    fn tell_plan(&mut self, verb: PlanVerb, part: PlanPart) {
+        let command = PlanCommand {
+            verb,
+            part,
+            by: "alice".into(),
+        };
+        self.inbox.push(Event::PlanCommand(command));
+    }
+
+    /// The command is stored, and so the operator has an answer.
+    pub(super) fn note_taken(&mut self, command: &PlanCommand) {
+        self.note(|| format!("taken: {command}"));
+        if command.part != PlanPart::plan(PlanName::Deploy) {
+            return;
+        }
+        self.operator.paused = match command.verb {
+            PlanVerb::Interrupt | PlanVerb::Stop => true,
+            PlanVerb::Continue | PlanVerb::Restart | PlanVerb::Start => false,
+            PlanVerb::ForceComplete => self.operator.paused,
+        };
+    }
+
+    /// While the deploy plan is paused nothing new is begun for its pods, however
+    /// often the scheduler was killed meanwhile.
+    pub(super) fn check_paused(
+        &mut self,
+        next: &Record,
+        command: Option<&PlanCommand>,
+    ) -> Result<(), String> {
+        let deploying = |record: &Record, index: PodIndex| {
+            let deployed = record.pods.get(&index).is_some_and(|pod| pod.deployed);
+            !deployed && !record.overrides.is_forced(PlanName::Deploy, index)
+        };
+        let wanted = (0..self.model.target.members).map(PodIndex);
+        let complete = !wanted.clone().any(|index| deploying(next, index));
+        // Nothing is left that could be paused, or the pause ends in this turn.
+        self.operator.paused &= !complete;
+        if !self.operator.paused || command.is_some() {
+            return Ok(());
+        }
+        if self.stored.cluster == Cluster::Unborn && next.cluster != Cluster::Unborn {
+            return Err("a cluster was founded while the plan was paused".into());
+        }
+        for index in wanted.filter(|index| deploying(next, *index)) {
+            let (Some(before), Some(after)) =
+                (self.stored.pods.get(&index), next.pods.get(&index))
+            else {
+                continue;
+            };
+            let placed = before.placement.is_none() && after.placement.is_some();
+            let added = before.membership == Membership::Absent
+                && matches!(after.membership, Membership::Adding { .. });
+            if placed || added {
+                return Err(format!("{index} was begun while the plan was paused"));
+            }
+        }
+        Ok(())
+    }
+}
