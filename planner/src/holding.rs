@@ -72,14 +72,28 @@ pub(crate) fn hold_launch(record: &Record, index: PodIndex) -> Option<WaitingRea
 /// does.
 pub(crate) fn awaits_approval(record: &Record, target: &Target) -> bool {
     let mut pods = (0..target.members).map(PodIndex);
-    let first_is_deployed = pods.next().is_some_and(|first| is_deployed(record, first));
-    let rest_is_deployed = pods.all(|index| is_deployed(record, index));
+    let first_is_up = pods.next().is_some_and(|first| has_come_up(record, first));
+    let rest_is_up = pods.all(|index| has_come_up(record, index));
     target.deploy_strategy.has_canary()
         && match record.overrides.approved {
-            Approval::Nothing => !first_is_deployed || !rest_is_deployed,
-            Approval::First => first_is_deployed && !rest_is_deployed,
+            Approval::Nothing => !first_is_up || !rest_is_up,
+            Approval::First => first_is_up && !rest_is_up,
             Approval::All => false,
         }
+}
+
+/// Whether the pod keeps no other waiting. A member that runs and is to be
+/// restarted does not: of two voters neither can be stopped before a third has
+/// joined.
+fn has_come_up(record: &Record, index: PodIndex) -> bool {
+    let to_be_restarted = record.pods.get(&index).is_some_and(|pod| {
+        let voter = matches!(
+            pod.membership,
+            Membership::Founder(_) | Membership::Voter(_)
+        );
+        pod.restart_asked && voter
+    });
+    to_be_restarted || is_deployed(record, index)
 }
 
 fn interruption(record: &Record, index: PodIndex) -> Option<&Interruption> {
@@ -105,7 +119,7 @@ fn order(record: &Record, target: &Target, index: PodIndex) -> Option<WaitingRea
     };
     let earlier = (0..index.0)
         .map(PodIndex)
-        .find(|earlier| !is_deployed(record, *earlier));
+        .find(|earlier| !has_come_up(record, *earlier));
     let is_first = index == PodIndex(0);
     if strategy.has_canary() {
         match record.overrides.approved {

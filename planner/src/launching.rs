@@ -209,11 +209,16 @@ fn launch_spec(
 
 /// etcd's `initial-cluster` for a launch; none if it is not known well enough.
 ///
-/// It matters only to a member without data. A learner must be given exactly
-/// the list that its cluster has, or etcd refuses to start; for all others the
-/// record is right.
+/// It matters only to a member without data. A learner that never started must be
+/// given exactly the list that its cluster has, or etcd refuses to start. For all
+/// others the record is right, and has to be: one that was promoted without our
+/// knowing may be needed for the quorum that alone can tell the list.
 fn peers(draft: &Draft<'_>, index: PodIndex) -> Option<Vec<Founder>> {
-    if !matches!(draft.pod(index).membership, Membership::Learner(_)) {
+    let is_new = matches!(
+        &draft.pod(index).membership,
+        Membership::Learner(enrolled) if !enrolled.started
+    );
+    if !is_new {
         return Some(
             draft
                 .record

@@ -45,8 +45,9 @@ pub(crate) fn restart_one_pod(draft: &mut Draft<'_>) {
     stop(draft, chosen);
 }
 
-/// A restart that a plan was told waits for the plan; one that the pod was told
-/// does not.
+/// A restart that a plan was told waits while the plan is paused; one that the pod
+/// was told does not. The order of the plan's steps plays no part, for restarts
+/// come one after the other in any case.
 fn without_held(draft: &mut Draft<'_>, asked: Vec<PodIndex>) -> Vec<PodIndex> {
     asked
         .into_iter()
@@ -59,8 +60,7 @@ fn without_held(draft: &mut Draft<'_>, asked: Vec<PodIndex>) -> Vec<PodIndex> {
             if begun || draft.pod(*index).deployed {
                 return true;
             }
-            let target = &draft.model.target;
-            let Some(reason) = holding::hold(&draft.record, target, *index) else {
+            let Some(reason) = holding::hold_repair(&draft.record, *index) else {
                 return true;
             };
             draft.wait(*index, reason);

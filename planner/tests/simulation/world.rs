@@ -461,12 +461,18 @@ impl World {
         Ok(())
     }
 
-    /// All wanted pods are healthy voters of the one formed cluster.
+    /// All wanted pods are healthy voters of the one formed cluster, and nothing is
+    /// to be done about them.
     pub(crate) fn is_well(&self) -> bool {
-        let members = self.model.target.members;
-        matches!(self.model.record.cluster, Cluster::Formed(_))
-            && (0..members)
-                .all(|index| quorum::is_healthy_voter_seen(&self.model, PodIndex(index)))
+        let record = &self.model.record;
+        matches!(record.cluster, Cluster::Formed(_))
+            && (0..self.model.target.members).map(PodIndex).all(|index| {
+                record
+                    .pods
+                    .get(&index)
+                    .is_some_and(|pod| pod.deployed && !pod.restart_asked)
+                    && quorum::is_healthy_voter_seen(&self.model, index)
+            })
     }
 
     /// Whichever way the cluster came about: as many voters as wanted, and nobody
