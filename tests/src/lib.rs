@@ -10,6 +10,7 @@ pub mod programs;
 pub mod scheduler;
 pub mod service;
 pub mod stranger;
+pub mod witness;
 
 pub use scheduler::Scheduler;
 pub use service::Service;
