@@ -15,6 +15,9 @@ pub struct PlanInfo {
     pub strategy: String,
     /// One of the SDK's statuses, such as `IN_PROGRESS`.
     pub status: String,
+    /// Why the plan waits for an operator, if it does. The SDK has no such field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// A phase of a plan.
@@ -27,10 +30,14 @@ pub struct PhaseInfo {
     pub name: String,
     /// In order.
     pub steps: Vec<StepInfo>,
-    /// `serial` or `parallel`: the order of the steps.
+    /// The order of the steps: `serial`, `parallel`, `serial-canary`,
+    /// `parallel-canary`.
     pub strategy: String,
     /// From the steps.
     pub status: String,
+    /// Why the phase waits for an operator, if it does. The SDK has no such field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// A step of a phase.

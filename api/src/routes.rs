@@ -260,7 +260,7 @@ const PLAN: &[Answer] = &[
 
 const PLAN_COMMAND: &[Answer] = &[
     answer("200", "Taken.", &[json::<Message>()]),
-    answer("208", "Nothing to do.", &[json::<Message>(), Content::Text]),
+    answer("208", "Nothing to do.", &[Content::Text]),
     answer(
         "400",
         "The query or the parameters are wrong.",
@@ -271,7 +271,6 @@ const PLAN_COMMAND: &[Answer] = &[
         "There is no such plan, phase, step or command.",
         &[Content::Text, json::<Problem>()],
     ),
-    NOT_IMPLEMENTED,
 ];
 
 const NOT_IMPLEMENTED: Answer = answer(

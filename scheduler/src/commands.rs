@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use etcd_launch::PodIndex;
+use etcd_planner::overrides::PlanPart;
+use etcd_planner::plan_commands::{PlanRefusal, PlanVerb};
 use tokio::sync::oneshot;
 
 /// Commands that may wait for the loop. It takes one within milliseconds, so a
@@ -42,6 +44,10 @@ impl fmt::Display for Actor {
     }
 }
 
+/// Where the answer to a command goes: given once what is asked for is stored,
+/// before it is carried out.
+pub type Reply = oneshot::Sender<Result<(), CommandRefusal>>;
+
 /// Something that an operator asks for through the API.
 #[derive(Debug)]
 pub enum Command {
@@ -49,8 +55,17 @@ pub enum Command {
     RestartPod {
         /// Which.
         pod: PodIndex,
-        /// Answered once the wish is stored, before it is carried out.
-        reply: oneshot::Sender<Result<(), CommandRefusal>>,
+        /// For the answer.
+        reply: Reply,
+    },
+    /// Tell a plan, a phase or a step something.
+    TellPlan {
+        /// What.
+        verb: PlanVerb,
+        /// To which part.
+        part: PlanPart,
+        /// For the answer.
+        reply: Reply,
     },
 }
 
@@ -59,6 +74,7 @@ impl Command {
     pub fn pod(&self) -> Option<PodIndex> {
         match self {
             Command::RestartPod { pod, .. } => Some(*pod),
+            Command::TellPlan { part, .. } => part.step,
         }
     }
 }
@@ -68,6 +84,9 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Command::RestartPod { pod, .. } => write!(f, "restart {pod} in place"),
+            Command::TellPlan { verb, part, .. } => {
+                write!(f, "{} {part}", verb.as_str())
+            }
         }
     }
 }
@@ -78,6 +97,9 @@ pub enum CommandRefusal {
     /// There is no such pod.
     #[error("Pod {0} not found")]
     UnknownPod(PodIndex),
+    /// A plan command that changes nothing.
+    #[error(transparent)]
+    Plan(#[from] PlanRefusal),
     /// The pod is in no state for it.
     #[error("not now: {why}")]
     NotNow {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use etcd_launch::{ClusterId, ClusterToken, Founder, MemberId, PodIndex};
 use etcd_planner::event::OperationVerdict;
 use etcd_planner::offer::FrameworkId;
+use etcd_planner::plan_commands::{self, PlanCommand};
 use etcd_planner::{Effect, EffectId, Event, Model, Record, Turn, plan, quorum};
 use mesos_v1::scheduler::{Call, call, event};
 use mesos_v1::{Epoch, SessionEvent, SubscriptionError, v1};
@@ -297,8 +298,33 @@ impl EventLoop {
                 // The asker may have gone away; the wish stands all the same.
                 let _ = reply.send(answer);
             }
+            Command::TellPlan { verb, part, reply } => {
+                let command = PlanCommand {
+                    verb,
+                    part,
+                    by: by.to_string(),
+                };
+                let answer = self.note_plan_command(command)?;
+                let journal = &mut self.wiring.journal;
+                journal.note_request(&by, &request, about, &answer, now);
+                let _ = reply.send(answer);
+            }
         }
         Ok(())
+    }
+
+    /// Stores what a plan is told; the next turns act on it.
+    fn note_plan_command(
+        &mut self,
+        command: PlanCommand,
+    ) -> Result<Result<(), CommandRefusal>, LoopError> {
+        if let Err(refusal) = plan_commands::judge(&self.model, &command) {
+            return Ok(Err(refusal.into()));
+        }
+        self.apply(Event::PlanCommand(command));
+        let record = self.model.record.clone();
+        self.persist(&record, &[])?;
+        Ok(Ok(()))
     }
 
     /// Stores the wish; the next turns carry it out.

@@ -9,12 +9,14 @@
 //! | who may do what? | `access.rs` |
 //! | which connections, how many, for how long? | `listener.rs` |
 //! | how are answers written? | `answer.rs` |
+//! | how does the event loop learn of a command? | `asking.rs` |
 //! | which routes are there? | `routes()` below, and `api/src/routes.rs` in words |
 //! | plans, pods, configurations, debug, endpoints, events, state, health, status, metrics | one file each |
 
 pub mod access;
 mod answer;
 mod artifacts;
+mod asking;
 mod configurations;
 mod debug;
 mod endpoints;
@@ -23,6 +25,7 @@ mod health;
 mod listener;
 mod metrics;
 mod openapi;
+mod plan_commands;
 mod plans;
 mod pods;
 mod routes;

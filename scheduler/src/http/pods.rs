@@ -5,8 +5,6 @@ use std::time::Duration;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::oneshot;
 
 use etcd_api::pods::{
     Command as CommandShape, ContainerStatus, Label, Labels, Range, Ranges, Resource,
@@ -19,15 +17,12 @@ use etcd_launch::PodIndex;
 use etcd_planner::record::{Launch, Placement};
 
 use super::routes::Routes;
-use super::{ApiState, answer};
-use crate::commands::{Actor, Command, CommandRefusal, Order};
+use super::{ApiState, answer, asking};
+use crate::commands::{Actor, Command, CommandRefusal};
 use crate::published::Published;
 
 /// The one kind of pod that we have.
 const POD_TYPE: &str = "etcd";
-
-/// The loop takes a command within milliseconds, storing included.
-const LOOP_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -91,28 +86,19 @@ async fn restart(
         Ok(pod) => pod,
         Err(response) => return *response,
     };
-    let (reply, answered) = oneshot::channel();
-    let command = Command::RestartPod { pod, reply };
-    match state.commands.try_send(Order { by, command }) {
-        Ok(()) => {}
-        Err(TrySendError::Full(_)) => return unavailable("too many commands wait"),
-        Err(TrySendError::Closed(_)) => return unavailable("the scheduler is stopping"),
-    }
-    match tokio::time::timeout(LOOP_ANSWERS_WITHIN, answered).await {
-        Ok(Ok(Ok(()))) => answer::ok(&PodCommandResult {
+    let command = |reply| Command::RestartPod { pod, reply };
+    match asking::ask_loop(&state, by, command).await {
+        Ok(Ok(())) => answer::ok(&PodCommandResult {
             pod: pod.to_string(),
             tasks: vec![pod.task_name()],
         }),
-        Ok(Ok(Err(refusal @ CommandRefusal::UnknownPod(_)))) => {
+        Ok(Err(refusal @ CommandRefusal::UnknownPod(_))) => {
             answer::text(StatusCode::NOT_FOUND, refusal.to_string())
         }
-        Ok(Ok(Err(refusal @ CommandRefusal::NotNow { .. }))) => {
+        Ok(Err(refusal)) => {
             answer::problem(StatusCode::CONFLICT, "not_now", &refusal.to_string())
         }
-        Ok(Err(_)) => unavailable("the scheduler is stopping"),
-        Err(_) => unavailable(
-            "the event loop did not answer; the restart may still be carried out",
-        ),
+        Err(response) => *response,
     }
 }
 
@@ -125,10 +111,6 @@ async fn not_yet(State(state): State<ApiState>, Path(pod): Path<String>) -> Resp
         ),
         Err(response) => *response,
     }
-}
-
-fn unavailable(why: &str) -> Response {
-    answer::problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why)
 }
 
 /// The pod of a name. The refusal is boxed because a response is large and

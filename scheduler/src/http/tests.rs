@@ -27,6 +27,7 @@ mod debug;
 mod events;
 mod openapi;
 mod pages;
+mod plan_commands;
 mod plans;
 mod pods;
 

@@ -1,5 +1,8 @@
 //! `/v1/plans`.
 
+use etcd_planner::overrides::{PlanName, PlanPart};
+use etcd_planner::plan_commands::{PlanCommand, PlanVerb};
+
 use super::*;
 
 #[tokio::test]
@@ -70,66 +73,20 @@ async fn a_plan_with_errors_is_417() {
 }
 
 #[tokio::test]
-async fn plan_commands() {
-    let service = healthy();
-    let plan = service.get("/v1/plans/deploy").await.json();
-    let phase_id = plan["phases"][0]["id"].as_str().unwrap().to_owned();
-    for (path, body, status, text) in [
-        ("/v1/plans/deploy/continue", "", 501, "Nothing was changed"),
-        ("/v1/plan/interrupt", "", 501, "interrupt"),
-        ("/v1/plans/backup/start", "{}", 404, "Plan backup not found"),
-        (
-            "/v1/plans/deploy/start",
-            r#"{"1X":"y"}"#,
-            400,
-            "1X is not a valid",
-        ),
-        (
-            "/v1/plans/deploy/start",
-            "nonsense",
-            400,
-            "Couldn't parse parameters",
-        ),
-        (
-            "/v1/plans/deploy/continue?phase=x",
-            "",
-            404,
-            "Phase x not found",
-        ),
-        (
-            "/v1/plans/deploy/restart?phase=agents",
-            "",
-            501,
-            "later release",
-        ),
-        (
-            "/v1/plans/deploy/forceComplete?step=etcd-0:[node]",
-            "",
-            400,
-            "Missing phase",
-        ),
-        (
-            "/v1/plans/deploy/forceComplete?phase=agents&step=x",
-            "",
-            404,
-            "Step x not found",
-        ),
-        (
-            "/v1/plans/deploy/forceComplete?phase=agents&step=etcd-0:%5Bnode%5D",
-            "",
-            501,
-            "later release",
-        ),
-        ("/v1/plans/deploy/explode", "", 404, "forceComplete"),
-    ] {
-        let path = path.replace('[', "%5B").replace(']', "%5D");
-        let answer = service
-            .ask_with("POST", &path, Some(WRITE), body.to_owned().into())
-            .await;
-        assert_eq!(answer.status, status, "{path}: {}", answer.body);
-        assert!(answer.body.contains(text), "{path}: {}", answer.body);
-    }
-    let by_id = format!("/v1/plans/deploy/restart?phase={phase_id}");
-    assert_eq!(service.ask("POST", &by_id, Some(WRITE)).await.status, 501);
-    assert_eq!(service.get("/v1/plans/x").await.body, "Plan x not found");
+async fn a_paused_plan_says_who_paused_it() {
+    let mut model = recovering();
+    let command = PlanCommand {
+        verb: PlanVerb::Interrupt,
+        part: PlanPart::plan(PlanName::Recovery),
+        by: "alice".into(),
+    };
+    model.apply(etcd_planner::Event::PlanCommand(command), samples::NOW);
+    let plan = Service::of(&model).get("/v1/plans/recovery").await.json();
+    assert_eq!(plan["status"], "WAITING");
+    assert_eq!(
+        plan["message"],
+        "alice has paused plan recovery; it goes on with `continue`"
+    );
+    assert_eq!(plan["phases"][0]["status"], "PENDING");
+    assert_eq!(plan["phases"][0]["message"], Value::Null);
 }

@@ -133,7 +133,9 @@ async fn restarting_a_pod() {
         let asking = tokio::spawn(router(state.clone()).oneshot(request));
         let order = service.commands.recv().await.unwrap();
         assert_eq!(order.by, Actor::named("alice"));
-        let Command::RestartPod { pod, reply } = order.command;
+        let Command::RestartPod { pod, reply } = order.command else {
+            panic!("{}", order.command)
+        };
         assert_eq!(pod, PodIndex(1));
         reply.send(reply_with).unwrap();
         let response = asking.await.unwrap().unwrap();
