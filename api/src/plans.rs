@@ -17,7 +17,7 @@ pub struct PlanInfo {
     pub status: String,
     /// Why the plan waits for an operator, if it does. The SDK has no such field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+    pub waiting: Option<String>,
 }
 
 /// A phase of a plan.
@@ -37,7 +37,7 @@ pub struct PhaseInfo {
     pub status: String,
     /// Why the phase waits for an operator, if it does. The SDK has no such field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+    pub waiting: Option<String>,
 }
 
 /// A step of a phase.
@@ -51,4 +51,7 @@ pub struct StepInfo {
     pub name: String,
     /// Free text for people: the step's status, and why it does not go on.
     pub message: String,
+    /// Why the step does not go on, by itself. The SDK has no such field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }

@@ -78,7 +78,7 @@ pub(super) fn plan_info(service: &str, plan: &PlanView) -> PlanInfo {
         errors: plan.errors.clone(),
         strategy: plan.strategy.as_str().to_owned(),
         status: plan.status.as_str().to_owned(),
-        message: plan.waiting.as_ref().map(ToString::to_string),
+        waiting: plan.waiting.as_ref().map(ToString::to_string),
     }
 }
 
@@ -93,7 +93,7 @@ fn phase_info(service: &str, plan: &str, phase: &PhaseView) -> PhaseInfo {
             .collect(),
         strategy: phase.strategy.as_str().to_owned(),
         status: phase.status.as_str().to_owned(),
-        message: phase.waiting.as_ref().map(ToString::to_string),
+        waiting: phase.waiting.as_ref().map(ToString::to_string),
     }
 }
 
@@ -109,5 +109,6 @@ fn step_info(service: &str, plan: &str, phase: &str, step: &StepView) -> StepInf
         status: status.to_owned(),
         name: step.name.clone(),
         message,
+        waiting: step.waiting.as_ref().map(ToString::to_string),
     }
 }

@@ -173,7 +173,7 @@ async fn a_step_again_paused_resumed_and_forced() {
     let plan = plan.json();
     assert_eq!(plan["status"], "WAITING");
     assert_eq!(
-        plan["message"],
+        plan["waiting"],
         "alice has paused plan deploy; it goes on with `continue`"
     );
     assert_eq!(plan["phases"][0]["status"], "WAITING");

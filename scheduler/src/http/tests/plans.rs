@@ -84,9 +84,9 @@ async fn a_paused_plan_says_who_paused_it() {
     let plan = Service::of(&model).get("/v1/plans/recovery").await.json();
     assert_eq!(plan["status"], "WAITING");
     assert_eq!(
-        plan["message"],
+        plan["waiting"],
         "alice has paused plan recovery; it goes on with `continue`"
     );
     assert_eq!(plan["phases"][0]["status"], "PENDING");
-    assert_eq!(plan["phases"][0]["message"], Value::Null);
+    assert_eq!(plan["phases"][0]["waiting"], Value::Null);
 }
