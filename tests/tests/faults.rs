@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 
 use etcd_api::status::{MesosState, ServiceStatus};
 use etcd_tests::service::{PATIENCE, is_healthy, member_ids, pod_on, task_ids};
+use etcd_tests::witness::Witness;
 use etcd_tests::{Service, etcd};
 use rustix::process::{Pid, Signal, test_kill_process};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A deployed service with one acknowledged write, and how it was then.
+/// A deployed service with one acknowledged write, how it was then, and clients
+/// that have worked on it since.
 struct Deployed {
     service: Service,
+    witness: Option<Witness>,
     before: ServiceStatus,
     etcds: BTreeSet<i32>,
 }
@@ -42,8 +45,10 @@ impl Deployed {
         etcd::put(&status, "before", "the fault").await.unwrap();
         let before = service.wait_until_healthy().await.unwrap();
         let etcds = etcds(&service);
+        let witness = Some(Witness::start(&before).await.unwrap());
         Deployed {
             service,
+            witness,
             before,
             etcds,
         }
@@ -57,11 +62,18 @@ impl Deployed {
         self.service.wait_for(what, replaced).await.unwrap();
     }
 
-    /// Waits until all is well and the data there; gives how it is now.
+    /// Waits until all is well and the data there; gives how it is now. The
+    /// witness then says whether any client was ever told what cannot be.
     async fn wait_until_all_is_back(&mut self) -> ServiceStatus {
         let status = self.wait_until_healthy().await.unwrap();
         let value = etcd::get(&status, "before").await.unwrap();
         assert_eq!(value.as_deref(), Some("the fault"));
+        if let Some(witness) = self.witness.take() {
+            witness.members_are(&status);
+            let testimony = witness.finish().await.unwrap();
+            println!("{}", testimony.summary());
+            testimony.check().unwrap();
+        }
         status
     }
 

@@ -1,5 +1,6 @@
 //! The clients themselves.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ const PREFIX: &str = "witness/";
 /// How long one call may take. What takes longer has an unknown outcome.
 const CALL_LIMIT: Duration = Duration::from_secs(3);
 /// Pause of a client between two operations: the point is many histories, not load.
-const BETWEEN_OPERATIONS: Duration = Duration::from_millis(5);
+const BETWEEN_OPERATIONS: Duration = Duration::from_millis(10);
 /// Pause after a failure, before another member is tried.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// Leases are revoked, they do not expire.
@@ -96,6 +97,7 @@ pub(super) async fn work(
     number: u64,
     endpoints: Arc<Mutex<Endpoints>>,
     begun: Instant,
+    answered: Arc<AtomicUsize>,
     over: watch::Receiver<bool>,
 ) -> Vec<Operation> {
     let turn = usize::try_from(number).unwrap_or_default();
@@ -113,6 +115,8 @@ pub(super) async fn work(
             .is_err();
         if failed {
             member.after_failure().await;
+        } else {
+            answered.fetch_add(1, Ordering::Relaxed);
         }
         tokio::time::sleep(BETWEEN_OPERATIONS).await;
     }
