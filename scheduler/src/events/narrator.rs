@@ -287,7 +287,7 @@ impl PodChange<'_> {
             };
             told.push(Told {
                 asked_by: self.asker_of_stop(launch),
-                ..self.told(what).because(Some(&end.why))
+                ..self.told(what).because(said(&end.why, None))
             });
         }
         told
@@ -312,6 +312,7 @@ impl PodChange<'_> {
             report.map(|report| report.phase.to_string())
         };
         let reported = phase(seen);
+        let why = said(&seen.words, reported.as_deref());
         let is_old =
             old.is_some_and(|old| old.state == seen.state && phase(old) == reported);
         if is_old || seen.task_id != launch.task_id {
@@ -323,9 +324,16 @@ impl PodChange<'_> {
             state: state.to_owned(),
             reported,
         };
-        let says_more = seen.words != state;
-        Some(self.told(what).because(says_more.then_some(&seen.words)))
+        Some(self.told(what).because(why))
     }
+}
+
+/// What Mesos said of a task beside its state, which stands before it, and
+/// beside what the executor reported, which Mesos passes on.
+fn said<'a>(words: &'a str, reported: Option<&str>) -> Option<&'a str> {
+    let end_of_state = words.find([',', ':'])?;
+    let said = words[end_of_state..].trim_start_matches([',', ':', ' ']);
+    (!said.is_empty() && Some(said) != reported).then_some(said)
 }
 
 /// The newest launch, unless it has ended.
@@ -390,7 +398,9 @@ pub(super) fn sentence(pod: Option<PodIndex>, what: &What) -> String {
             None => format!("{to} leads"),
         },
         What::WaitingChanged { code: Some(code) } => format!("{subject} waits ({code})"),
-        What::WaitingChanged { code: None } => format!("{subject} waits for nothing"),
+        What::WaitingChanged { code: None } => {
+            format!("{subject} waits for nothing more")
+        }
         What::ClusterForming { cluster_id } => {
             format!("cluster {cluster_id} is being founded")
         }

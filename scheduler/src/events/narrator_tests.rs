@@ -212,7 +212,7 @@ fn tasks() {
             TaskState::Unreachable,
             "TASK_UNREACHABLE, REASON_SLAVE_REMOVED",
         ),
-        &["etcd-1: TASK_UNREACHABLE because TASK_UNREACHABLE, REASON_SLAVE_REMOVED"],
+        &["etcd-1: TASK_UNREACHABLE because REASON_SLAVE_REMOVED"],
     );
     // Mesos repeats itself, with other reasons.
     check(
@@ -221,7 +221,9 @@ fn tasks() {
     );
     check(
         |model| {
-            model.observed.tasks.get_mut(&ONE).unwrap().report = Some(Report {
+            let seen = model.observed.tasks.get_mut(&ONE).unwrap();
+            seen.words = "TASK_RUNNING: paused".into();
+            seen.report = Some(Report {
                 format: FORMAT,
                 pod: ONE,
                 generation: etcd_launch::PodGeneration(2),
@@ -239,7 +241,7 @@ fn tasks() {
                 why: "TASK_FAILED: out of memory".into(),
             });
         },
-        &["etcd-1: TASK_FAILED because TASK_FAILED: out of memory"],
+        &["etcd-1: TASK_FAILED because out of memory"],
     );
 }
 
@@ -346,7 +348,7 @@ fn reasons_that_come_and_go_are_told_once() {
         .flat_map(|pair| lines(narrator.tell(&pair[0], &pair[1])))
         .collect();
     let no_offer = "etcd-1 waits (no_offer) because no agent has offered resources";
-    let well = "etcd-1 waits for nothing";
+    let well = "etcd-1 waits for nothing more";
     assert_eq!(
         told,
         [
