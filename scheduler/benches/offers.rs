@@ -206,6 +206,9 @@ fn small_offer(agent: usize, number: usize) -> v1::Offer {
         framework_id: v1::FrameworkId {
             value: "framework".into(),
         },
+        allocation_info: Some(v1::resource::AllocationInfo {
+            role: Some("etcd-role".into()),
+        }),
         agent_id: v1::AgentId {
             value: format!("agent-{agent}"),
         },
