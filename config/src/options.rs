@@ -181,7 +181,7 @@ section! {
         disk_type: DiskType = DiskType::Root, Kind::Word(DiskType::WORDS);
 
         /// Profiles of which a `MOUNT` disk must have one, as the administrator has
-        /// named them. Empty for any.
+        /// named them. Empty for disks without a profile.
         disk_profiles: Vec<String> = Vec::new(), Kind::List(text::PROFILE);
     }
 }

@@ -93,3 +93,85 @@ pub fn takes_effect_in_time(old: &Target, new: &Target) -> bool {
     };
     like_old == *old
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use etcd_launch::PodIndex;
+
+    use super::*;
+
+    fn target_of(change: impl FnOnce(&mut Options)) -> Target {
+        let mut options = Options::default();
+        change(&mut options);
+        let program = EtcdProgram {
+            directory: ".".into(),
+            checksums: BTreeMap::new(),
+        };
+        target(&options, program)
+    }
+
+    #[test]
+    fn disks() {
+        let check = |disk_type: DiskType, profiles: &[&str], expected: &str| {
+            let target = target_of(|options| {
+                options.node.disk_type = disk_type;
+                options.node.disk_profiles =
+                    profiles.iter().map(|profile| (*profile).into()).collect();
+            });
+            assert_eq!(target.disk.to_string(), expected);
+        };
+        check(DiskType::Root, &[], "ROOT");
+        check(DiskType::Path, &[], "PATH");
+        check(DiskType::Mount, &[], "MOUNT");
+        check(DiskType::Mount, &["a", "b"], "MOUNT with profile a or b");
+    }
+
+    #[test]
+    fn networks() {
+        let check = |name: Option<&str>, reserves_ports: bool, expected: &str| {
+            let target = target_of(|options| {
+                let service = &mut options.service;
+                service.name = "/team.a/etcd".parse().unwrap();
+                service.virtual_network_enabled = name.is_some();
+                service.virtual_network_name = name.unwrap_or("dcos").into();
+            });
+            assert_eq!(target.reserves_ports(), reserves_ports);
+            assert_eq!(target.address_of(PodIndex(1), "10.0.0.2"), expected);
+        };
+        let name = "etcd-1-node.team-aetcd.autoip.dcos.thisdcos.directory";
+        check(None, true, "10.0.0.2");
+        check(Some("dcos"), false, name);
+        check(Some("mesos-bridge"), true, name);
+    }
+
+    #[test]
+    fn names_are_those_of_the_options() {
+        let mut options = Options::default();
+        options.service.name = "/team.a/etcd".parse().unwrap();
+        let name = format!("etcd-0-node.{}", dns_domain(&options));
+        assert_eq!(name, options.member_dns_name(0));
+    }
+
+    #[test]
+    fn what_needs_no_restart() {
+        let check = |change: fn(&mut Options), expected: bool| {
+            let (old, new) = (target_of(|_| {}), target_of(change));
+            assert_ne!(old, new);
+            assert_eq!(takes_effect_in_time(&old, &new), expected);
+        };
+        check(
+            |options| options.service.region = Some("north".into()),
+            true,
+        );
+        check(|options| options.node.disk_type = DiskType::Path, true);
+        check(|options| options.scheduler.offer_collection.0 = 7, true);
+        check(|options| options.etcd.enable_v2 = true, true);
+        check(
+            |options| options.service.virtual_network_enabled = true,
+            false,
+        );
+        check(|options| options.node.disk.0 += 1, false);
+    }
+}
