@@ -1,15 +1,17 @@
 //! `dcos-etcd`: the `dcos etcd` subcommand, usable by itself.
 //!
-//! Reads only, so far: what the scheduler answers, as it answers.
+//! Thin: it asks the scheduler, and shows what it answers.
+
+mod client;
+mod plan_tree;
+mod plans;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
-/// The scheduler answers from memory.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+use client::Scheduler;
+use plans::PlanCommand;
 
 /// Talks to the scheduler of an etcd service.
 #[derive(Debug, Parser)]
@@ -29,11 +31,9 @@ struct CommandLine {
 enum Ask {
     /// Pods, members, leader, plans, and why something waits.
     Status,
-    /// Names of plans, or one plan.
-    Plan {
-        /// Its name, for example deploy.
-        name: Option<String>,
-    },
+    /// Look at plans, pause and resume them, tell them to go on or begin anew.
+    #[command(subcommand, visible_alias = "plans")]
+    Plan(PlanCommand),
     /// States of all pods, or of one.
     Pod {
         /// Its name, for example etcd-0.
@@ -46,56 +46,83 @@ enum Ask {
     },
 }
 
-impl Ask {
-    fn path(&self) -> String {
-        match self {
-            Ask::Status => "/v1/status".to_owned(),
-            Ask::Plan { name: None } => "/v1/plans".to_owned(),
-            Ask::Plan { name: Some(name) } => format!("/v1/plans/{name}"),
-            Ask::Pod { name: None } => "/v1/pod/status".to_owned(),
-            Ask::Pod { name: Some(name) } => format!("/v1/pod/{name}/status"),
-            Ask::Endpoints { name: None } => "/v1/endpoints".to_owned(),
-            Ask::Endpoints { name: Some(name) } => format!("/v1/endpoints/{name}"),
-        }
-    }
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     // One TLS provider for the process; a second call would only say so.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match ask(&CommandLine::parse()).await {
+    match ask(CommandLine::parse()).await {
         Ok(text) => {
             println!("{}", text.trim_end());
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("dcos-etcd: {error:#}");
+            eprintln!("dcos-etcd: error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn ask(command_line: &CommandLine) -> anyhow::Result<String> {
-    let url = format!(
-        "{}{}",
-        command_line.url.trim_end_matches('/'),
-        command_line.command.path()
-    );
-    let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
-    let mut request = client.get(&url);
-    if let Some(token) = &command_line.token {
-        request = request.bearer_auth(token);
+async fn ask(command_line: CommandLine) -> anyhow::Result<String> {
+    let scheduler = Scheduler::at(&command_line.url, command_line.token)?;
+    match &command_line.command {
+        Ask::Status => scheduler.get(&["status"]).await,
+        Ask::Plan(command) => plans::run(&scheduler, command).await,
+        Ask::Pod { name: None } => scheduler.get(&["pod", "status"]).await,
+        Ask::Pod { name: Some(name) } => scheduler.get(&["pod", name, "status"]).await,
+        Ask::Endpoints { name: None } => scheduler.get(&["endpoints"]).await,
+        Ask::Endpoints { name: Some(name) } => scheduler.get(&["endpoints", name]).await,
     }
-    let response = request
-        .send()
-        .await
-        .context("the scheduler cannot be reached")?;
-    let code = response.status();
-    let text = response.text().await?;
-    // A plan with errors is shown like any other.
-    if code.is_success() || code.as_u16() == 417 {
-        return Ok(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
     }
-    bail!("HTTP GET Query for {url} failed: {code}: {text}")
+
+    /// The SDK's words, each as the one command that it means.
+    #[test]
+    fn words_of_plan_commands() {
+        #[track_caller]
+        fn check(words: &str, expected: &str) {
+            let line = format!("dcos-etcd --url http://h plan {words}");
+            let found = match CommandLine::try_parse_from(line.split(' ')) {
+                Ok(CommandLine {
+                    command: Ask::Plan(command),
+                    ..
+                }) => format!("{command:?}"),
+                other => format!("{other:?}"),
+            };
+            assert!(found.starts_with(expected), "{words}: {found}");
+        }
+        check("list", "List");
+        check("status deploy", "Status");
+        check(
+            "show deploy --json",
+            "Status { plan: \"deploy\", json: true",
+        );
+        check("start backup -p A=1 -p B=2", "Start");
+        check("stop deploy", "Stop");
+        for (words, expected) in [
+            ("pause", "Pause"),
+            ("interrupt", "Pause"),
+            ("resume", "Resume"),
+            ("continue", "Resume"),
+            ("force-restart", "ForceRestart"),
+            ("restart", "ForceRestart"),
+            ("force-complete", "ForceComplete"),
+            ("force", "ForceComplete"),
+        ] {
+            check(&format!("{words} deploy"), expected);
+            check(&format!("{words} deploy agents"), expected);
+            check(&format!("{words} deploy agents etcd-0:[node]"), expected);
+        }
+        check("status", "Err");
+        check("explode deploy", "Err");
+    }
 }
