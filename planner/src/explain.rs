@@ -1,11 +1,14 @@
 //! The last word on why a pod is not a healthy voter yet.
 
+use std::collections::BTreeMap;
+
 use etcd_launch::{Phase, PodIndex};
 
 use crate::draft::Draft;
 use crate::holding;
 use crate::observed::{TaskSeen, TaskState};
 use crate::offer::Hostname;
+use crate::placing;
 use crate::quorum;
 use crate::record::Membership;
 use crate::waiting::WaitingReason;
@@ -55,12 +58,35 @@ fn reason(draft: &Draft<'_>, index: PodIndex) -> Option<WaitingReason> {
 fn hold(draft: &Draft<'_>, index: PodIndex) -> Option<WaitingReason> {
     let (record, target) = (&draft.record, &draft.model.target);
     match &draft.pod(index).membership {
-        Membership::Absent => holding::hold(record, target, index),
+        Membership::Absent => {
+            let reason = holding::hold(record, target, index)?;
+            Some(said_at_once(draft, index, reason))
+        }
         Membership::Lost { .. } => holding::hold_repair(record, index),
         Membership::Founder(_)
         | Membership::Adding { .. }
         | Membership::Learner(_)
         | Membership::Voter(_) => holding::hold_launch(record, index),
+    }
+}
+
+/// A pod whose turn comes later is told now that there can never be a place for
+/// all.
+fn said_at_once(
+    draft: &Draft<'_>,
+    index: PodIndex,
+    reason: WaitingReason,
+) -> WaitingReason {
+    let comes_later = matches!(reason, WaitingReason::EarlierStep { .. });
+    if !comes_later || draft.pod(index).placement.is_some() {
+        return reason;
+    }
+    match placing::impossible(draft) {
+        None => reason,
+        Some(why) => WaitingReason::CannotBePlaced {
+            why,
+            refusals: BTreeMap::new(),
+        },
     }
 }
 

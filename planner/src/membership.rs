@@ -59,9 +59,13 @@ pub(crate) fn change_one_member(draft: &mut Draft<'_>) {
     for index in draft.recorded_pods() {
         take_note_of_member_list(draft, index, members);
     }
-    let Some(index) = pod_to_change(draft) else {
+    let pods = pods_to_change(draft);
+    let Some((&index, others)) = pods.split_first() else {
         return;
     };
+    for other in others {
+        draft.wait(*other, WaitingReason::OneAtATime { busy: index });
+    }
     if change_in_flight(draft.model) {
         return;
     }
@@ -92,10 +96,12 @@ pub(crate) fn change_one_member(draft: &mut Draft<'_>) {
 
 fn wait_for_member_list(draft: &mut Draft<'_>) {
     for index in draft.recorded_pods() {
-        if !matches!(
-            draft.pod(index).membership,
-            Membership::Founder(_) | Membership::Voter(_)
-        ) {
+        if !is_held(draft, index)
+            && !matches!(
+                draft.pod(index).membership,
+                Membership::Founder(_) | Membership::Voter(_)
+            )
+        {
             let why =
                 "no member proves quorum, so the member list is not known".to_owned();
             draft.wait(index, WaitingReason::MembershipUnsettled { why });
@@ -103,9 +109,9 @@ fn wait_for_member_list(draft: &mut Draft<'_>) {
     }
 }
 
-/// The pod whose membership is to be changed next: what was begun comes before
-/// what is new, and a lost member goes before another is added.
-fn pod_to_change(draft: &Draft<'_>) -> Option<PodIndex> {
+/// The pods whose membership is to be changed, the next one first: what was begun
+/// comes before what is new, and a lost member goes before another is added.
+fn pods_to_change(draft: &Draft<'_>) -> Vec<PodIndex> {
     let urgency = |membership: &Membership, placed: bool| match membership {
         Membership::Learner(_) => Some(0),
         Membership::Adding { .. } => Some(1),
@@ -113,7 +119,7 @@ fn pod_to_change(draft: &Draft<'_>) -> Option<PodIndex> {
         Membership::Absent if placed => Some(3),
         Membership::Absent | Membership::Founder(_) | Membership::Voter(_) => None,
     };
-    draft
+    let mut pods: Vec<(u8, PodIndex)> = draft
         .record
         .pods
         .iter()
@@ -125,8 +131,9 @@ fn pod_to_change(draft: &Draft<'_>) -> Option<PodIndex> {
             let urgency = urgency(&pod.membership, placed)?;
             (!is_held(draft, *index)).then_some((urgency, *index))
         })
-        .min()
-        .map(|(_, index)| index)
+        .collect();
+    pods.sort_unstable();
+    pods.into_iter().map(|(_, index)| index).collect()
 }
 
 /// Whether plans hold back the change that this pod needs. One that has begun is

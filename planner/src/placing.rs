@@ -192,7 +192,7 @@ fn why_no_place(draft: &Draft<'_>, index: PodIndex) -> WaitingReason {
 
 /// Why the agents that the master has can never hold all wanted members,
 /// whatever they offer; none if they can, or if the master did not tell.
-fn impossible(draft: &Draft<'_>) -> Option<String> {
+pub(crate) fn impossible(draft: &Draft<'_>) -> Option<String> {
     let target = &draft.model.target;
     let agents = draft.model.observed.agents.as_ref()?;
     let spots: Vec<Spot<'_>> = agents
