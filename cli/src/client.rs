@@ -113,8 +113,6 @@ fn refusal(method: &Method, url: &Url, code: StatusCode, body: &str) -> Option<S
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     #[test]

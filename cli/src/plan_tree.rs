@@ -78,8 +78,6 @@ fn list(tree: &mut String, title: &str, lines: &[String]) {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     #[track_caller]
