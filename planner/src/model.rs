@@ -246,12 +246,11 @@ impl Model {
             // Mesos repeats statuses without the executor's data.
             .or_else(|| before.as_ref().and_then(|seen| seen.report.clone()));
         let phase = report.as_ref().map(|report| &report.phase);
-        if let (
-            Some(Phase::EtcdStarted | Phase::Answering { .. } | Phase::Crashed { .. }),
-            Some(enrolled),
-        ) = (phase, pod.membership.enrolled_mut())
+        if let Some(
+            Phase::EtcdStarted | Phase::Answering { .. } | Phase::Crashed { .. },
+        ) = phase
         {
-            enrolled.started = true;
+            pod.note_started();
         }
         self.observed.tasks.insert(
             index,
@@ -290,10 +289,15 @@ impl Model {
         // own word that a task is gone may overtake that status.
         let may_have_started =
             end == TaskEnd::Gone && pod.launch.as_ref().is_some_and(|launch| launch.seen);
-        if let (Some(enrolled), true) = (pod.membership.enrolled_mut(), may_have_started)
-        {
-            enrolled.started = true;
+        if may_have_started {
+            pod.note_started();
         }
+        // Records of older releases do not say it of the place.
+        let place_was_used = pod.place_was_used
+            || pod
+                .membership
+                .enrolled()
+                .is_some_and(|enrolled| enrolled.started);
         let Some(launch) = pod.launch.as_mut() else {
             return;
         };
@@ -306,7 +310,7 @@ impl Model {
                 }
                 _ => None,
             });
-        let kind = end_kind(end, launch, refusal);
+        let kind = end_kind(end, launch, refusal, place_was_used);
         let issued = launch.issued;
         launch.end = Some(LaunchEnd {
             at: now,
@@ -318,7 +322,7 @@ impl Model {
             // A launch that Mesos dropped at once would otherwise be repeated
             // at the speed of offers. One that had lived is not at fault.
             EndKind::Gone if now.since(issued) >= STEADY_AFTER => {}
-            EndKind::Failed | EndKind::Gone => {
+            EndKind::Failed | EndKind::PlaceUnusable | EndKind::Gone => {
                 let wait = recovery::back_off(pod.failures.in_a_row);
                 pod.failures.in_a_row += 1;
                 pod.failures.last = Some(status.words.clone());
@@ -440,7 +444,12 @@ impl Model {
     }
 }
 
-fn end_kind(end: TaskEnd, launch: &Launch, refusal: Option<&Refusal>) -> EndKind {
+fn end_kind(
+    end: TaskEnd,
+    launch: &Launch,
+    refusal: Option<&Refusal>,
+    place_was_used: bool,
+) -> EndKind {
     match (end, refusal) {
         (TaskEnd::GoneByOperator, _) => EndKind::AgentGivenUp,
         (_, Some(Refusal::DataMissing { .. })) => EndKind::DataMissing,
@@ -448,6 +457,10 @@ fn end_kind(end: TaskEnd, launch: &Launch, refusal: Option<&Refusal>) -> EndKind
             EndKind::Asked
         }
         (TaskEnd::Gone, _) => EndKind::Gone,
+        // Where etcd was started there may be data, and the disk may be mended.
+        (_, Some(Refusal::VolumeUnusable { .. })) if !place_was_used => {
+            EndKind::PlaceUnusable
+        }
         (TaskEnd::Failed | TaskEnd::Killed, _) => EndKind::Failed,
     }
 }

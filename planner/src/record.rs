@@ -139,6 +139,10 @@ pub struct Pod {
     pub generation: PodGeneration,
     /// Where it lives.
     pub placement: Option<Placement>,
+    /// etcd may have been started there, under whatever identity: the volume may hold
+    /// data even if the present member has never started.
+    #[serde(default)]
+    pub place_was_used: bool,
     /// Who it is in the cluster.
     pub membership: Membership,
     /// Its newest launch.
@@ -155,6 +159,16 @@ pub struct Pod {
     /// is recovery.
     #[serde(default)]
     pub deployed: bool,
+}
+
+impl Pod {
+    /// etcd was started on the pod's volume, or may have been.
+    pub(crate) fn note_started(&mut self) {
+        if let Some(enrolled) = self.membership.enrolled_mut() {
+            enrolled.started = true;
+            self.place_was_used = true;
+        }
+    }
 }
 
 /// A place on an agent: reservations and a volume.
@@ -409,6 +423,9 @@ pub enum EndKind {
     Gone,
     /// The executor found the member's data missing: the member is lost.
     DataMissing,
+    /// The executor cannot use the volume, and etcd was never started on it: the
+    /// place is left for another one.
+    PlaceUnusable,
     /// An operator gave the agent up, with everything on it.
     AgentGivenUp,
 }

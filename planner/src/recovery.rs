@@ -63,6 +63,15 @@ pub(crate) fn settle_ended_launches(draft: &mut Draft<'_>) {
                 pod.launch = None;
                 lose_member(draft, index, &end.why);
             }
+            EndKind::PlaceUnusable => {
+                pod.launch = None;
+                if let Some(placement) = &pod.placement {
+                    let agent_id = placement.agent_id.clone();
+                    avoid(draft, agent_id, &end.why);
+                }
+                abandon_placement(draft, index, &end.why);
+                lose_member(draft, index, &end.why);
+            }
             EndKind::AgentGivenUp => {
                 pod.launch = None;
                 let why = format!("its agent was given up: {}", end.why);
@@ -113,13 +122,15 @@ fn avoid(draft: &mut Draft<'_>, agent_id: AgentId, why: &str) {
 fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
     let now = draft.now();
     let pod = draft.pod_mut(index);
-    let never_used = match &pod.membership {
+    let member_never_started = match &pod.membership {
         Membership::Lost { .. } => false,
         Membership::Absent => pod.launch.is_none(),
         membership => membership
             .enrolled()
             .is_none_or(|enrolled| !enrolled.started),
     };
+    // A founder of an earlier birth may have started there.
+    let never_used = member_never_started && !std::mem::take(&mut pod.place_was_used);
     if let Some(placement) = pod.placement.take() {
         pod.generation = pod.generation.next();
         draft.record.abandoned.push(AbandonedPlacement {

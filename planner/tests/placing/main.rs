@@ -7,10 +7,12 @@ mod properties;
 
 use std::time::Duration;
 
-use etcd_planner::event::{OperationStatus, OperationVerdict};
+use etcd_launch::{FORMAT, Phase, PodIndex, Refusal, Report};
+use etcd_planner::event::{OperationStatus, OperationVerdict, TaskStatus, TaskVerdict};
+use etcd_planner::observed::{TaskEnd, TaskState};
 use etcd_planner::record::PlacementStage;
 use etcd_planner::target::DiskWish;
-use etcd_planner::{Effect, Event, Model, Target};
+use etcd_planner::{Decision, Effect, Event, Model, Target, Timestamp};
 
 use agents::{T0, decide, facts, offer, places, subscribed, target};
 
@@ -162,7 +164,7 @@ fn check_disks(wish: DiskWish, agents: &[&str], expected: &str) {
         T0,
     );
     let decision = decide(&model, T0);
-    let pod = &decision.record.pods[&etcd_launch::PodIndex(0)];
+    let pod = &decision.record.pods[&PodIndex(0)];
     let text = match &pod.placement {
         Some(placement) => match &placement.disk {
             Some(disk) => format!(
@@ -238,7 +240,7 @@ fn what_can_never_be_is_said_at_once() {
     model.apply(Event::Agents(offers.iter().map(facts).collect()), T0);
     // No offer has come, and none has to.
     assert_eq!(
-        decide(&model, T0).waiting[&etcd_launch::PodIndex(0)].to_string(),
+        decide(&model, T0).waiting[&PodIndex(0)].to_string(),
         "cannot be placed: 3 members are wanted, and [[\"@zone\", \"UNIQUE\"]] allows \
          1 member on the 2 agents of this cluster"
     );
@@ -283,16 +285,17 @@ fn offers_are_collected_for_a_moment() {
     assert_eq!(places(&decide(&model, over)), "0@b");
 }
 
-/// Places etcd-0 on `a` and gives the model after that.
-fn placed_on_a() -> Model {
+/// Places etcd-0 on `a` and gives the model after that. A single member is launched at
+/// once, too.
+fn placed_on_a(members: u16) -> Model {
     let target = Target {
-        members: 2,
+        members,
         ..target("")
     };
     let mut model = subscribed(target);
     model.apply(Event::Offers(vec![offer("a")]), T0);
     let decision = decide(&model, T0);
-    assert!(places(&decision).starts_with("0@a 1: "), "{decision}");
+    assert!(places(&decision).starts_with("0@a"), "{decision}");
     for (id, _) in model.absorb(decision, T0) {
         let outcome = etcd_planner::Outcome::Done;
         model.apply(Event::EffectDone { id, outcome }, T0);
@@ -300,13 +303,22 @@ fn placed_on_a() -> Model {
     model
 }
 
+/// The decision when `a` and `b` offer everything once more.
+fn decide_on_offers_again(model: &mut Model, at: Timestamp) -> Decision {
+    let again = ["a", "b"].map(|line| {
+        let mut offer = offer(line);
+        offer.id.0.push_str("-again");
+        offer.received = at;
+        offer
+    });
+    model.apply(Event::Offers(again.to_vec()), at);
+    decide(model, at)
+}
+
 #[test]
 fn a_volume_that_cannot_be_created_is_looked_for_elsewhere() {
-    let mut model = placed_on_a();
-    let placement = model.record.pods[&etcd_launch::PodIndex(0)]
-        .placement
-        .clone()
-        .unwrap();
+    let mut model = placed_on_a(2);
+    let placement = model.record.pods[&PodIndex(0)].placement.clone().unwrap();
     model.apply(
         Event::OperationStatus(OperationStatus {
             id: placement.create_operation(),
@@ -316,14 +328,7 @@ fn a_volume_that_cannot_be_created_is_looked_for_elsewhere() {
         T0,
     );
     let soon = T0.plus(Duration::from_secs(1));
-    let again = ["a", "b"].map(|line| {
-        let mut offer = offer(line);
-        offer.id.0.push_str("-again");
-        offer.received = soon;
-        offer
-    });
-    model.apply(Event::Offers(again.to_vec()), soon);
-    let decision = decide(&model, soon);
+    let decision = decide_on_offers_again(&mut model, soon);
     assert_eq!(
         places(&decision),
         "0@b 1: no offer is suitable: a place could not be had there lately (1 agent \
@@ -351,9 +356,57 @@ fn a_volume_that_cannot_be_created_is_looked_for_elsewhere() {
     );
 }
 
+/// What the executor says of its volume after the launch on `a`: where is the pod then?
+#[track_caller]
+fn check_refused_volume(etcd_was_started: bool, expected: &str) {
+    let mut model = placed_on_a(1);
+    let launch = model.record.pods[&PodIndex(0)].launch.clone().unwrap();
+    let status = |verdict, phase| {
+        Event::TaskStatus(TaskStatus {
+            task_id: launch.task_id.clone(),
+            agent_id: Some(launch.agent_id.clone()),
+            verdict,
+            words: "as the executor says".into(),
+            report: Some(Report {
+                format: FORMAT,
+                pod: PodIndex(0),
+                generation: launch.generation,
+                phase,
+            }),
+        })
+    };
+    if etcd_was_started {
+        let starting = TaskVerdict::Alive(TaskState::Starting);
+        model.apply(status(starting, Phase::EtcdStarted), T0);
+    }
+    let refusal = Refusal::VolumeUnusable {
+        why: "read-only".into(),
+    };
+    let failed = TaskVerdict::Over(TaskEnd::Failed);
+    model.apply(status(failed, Phase::Refused(refusal)), T0);
+    let later = T0.plus(Duration::from_secs(5));
+    for _ in 0..2 {
+        // A birth that is given up is cleared away before the next one.
+        let decision = decide(&model, later);
+        let _ = model.absorb(decision, later);
+    }
+    let decision = decide_on_offers_again(&mut model, later);
+    assert!(
+        places(&decision).starts_with(expected),
+        "{}",
+        places(&decision)
+    );
+}
+
+#[test]
+fn a_volume_that_cannot_be_used_is_left_unless_data_may_be_on_it() {
+    check_refused_volume(false, "0@b");
+    check_refused_volume(true, "0@a");
+}
+
 #[test]
 fn an_empty_place_on_a_silent_agent_is_left() {
-    let mut model = placed_on_a();
+    let mut model = placed_on_a(2);
     let seconds = |seconds| T0.plus(Duration::from_secs(seconds));
     let decision = decide(&model, seconds(59));
     assert!(places(&decision).starts_with("0@a"), "{decision}");

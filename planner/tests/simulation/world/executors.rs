@@ -66,6 +66,13 @@ impl World {
             self.end_task(id, TaskEnd::Failed, None);
             return Ok(());
         };
+        if self.faults.until > self.tick && self.chance.once_in(40) {
+            let refusal = Refusal::VolumeUnusable {
+                why: "read-only".into(),
+            };
+            self.end_task(id, TaskEnd::Failed, Some(Phase::Refused(refusal)));
+            return Ok(());
+        }
         let identity = spec.identity.clone();
         let superseded = |found: &Identity| {
             let found = SupersededIdentity {
