@@ -68,6 +68,21 @@ impl Service {
         self.cluster.root()
     }
 
+    /// For each pod of a healthy service, by number, the host that holds it, from 0.
+    pub fn hosts_of(&mut self, status: &ServiceStatus) -> Vec<usize> {
+        let agents: Vec<String> = self
+            .cluster
+            .agents()
+            .iter()
+            .map(|agent| agent.config().address.ip().to_string())
+            .collect();
+        let host_of = |pod: &PodStatus| {
+            let address = pod.address.as_deref()?;
+            agents.iter().position(|agent| agent == address)
+        };
+        status.pods.iter().filter_map(host_of).collect()
+    }
+
     /// Processes below the service's root whose command begins so, for example
     /// `etcd` or `etcd-executor`, with the working directory of each.
     pub fn processes(&self, program: &str) -> Result<Vec<(Pid, PathBuf)>> {
