@@ -8,6 +8,7 @@ use std::time::Duration;
 use etcd_api::status::ServiceStatus;
 use etcd_tests::service::{is_healthy, member_ids};
 use etcd_tests::{Service, etcd};
+use serde_json::json;
 
 /// Starts a scheduler that crashes at the failpoint, and then one that does
 /// not.
@@ -35,8 +36,13 @@ async fn assert_one_cluster(service: &mut Service, failpoint: &str) -> ServiceSt
 }
 
 async fn crash_during_deploy(failpoints: &[&str]) {
+    crash_during_deploy_by("parallel", failpoints).await;
+}
+
+async fn crash_during_deploy_by(strategy: &str, failpoints: &[&str]) {
     for failpoint in failpoints {
         let mut service = Service::on_agents(3).await.unwrap();
+        service.set_option("service", "deploy_strategy", json!(strategy));
         service.start_scheduler(Some(failpoint)).unwrap();
         crash_and_start_again(&mut service, failpoint).await;
         assert_one_cluster(&mut service, failpoint).await;
@@ -79,6 +85,48 @@ async fn between_the_launches() {
 #[tokio::test]
 async fn when_all_is_done() {
     crash_during_deploy(&["before-suppress", "after-suppress"]).await;
+}
+
+#[tokio::test]
+async fn around_the_birth_of_a_cluster_of_one() {
+    crash_during_deploy_by(
+        "serial",
+        &[
+            "before-store-reserve-and-launch",
+            "after-store-reserve-and-launch",
+            "before-reserve-and-launch",
+            "after-reserve-and-launch",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn while_a_cluster_of_one_takes_its_first_learner() {
+    crash_during_deploy_by(
+        "serial",
+        &[
+            "before-store-add-learner",
+            "after-store-add-learner",
+            "before-add-learner",
+            "after-add-learner",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn while_a_cluster_of_one_has_grown() {
+    crash_during_deploy_by(
+        "serial",
+        &[
+            "before-promote",
+            "after-promote",
+            "after-add-learner:2",
+            "after-promote:2",
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
