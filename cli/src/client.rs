@@ -1,168 +1,290 @@
-//! Questions to the scheduler, and what its refusals mean.
+//! Asking the scheduler: single attempts, each bounded in time and size.
 
-use std::time::Duration;
+use std::error::Error;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::{Certificate, Response, Url, redirect};
+use serde::de::DeserializeOwned;
 
-/// The scheduler answers from memory, or once a command is stored.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+use crate::address::{Address, Secret, Through, Trust};
+use crate::failure::Failure;
+use crate::refusal::{self, Answered};
+use crate::request::{Method, Request};
 
-/// The scheduler of one service.
-pub(crate) struct Scheduler {
-    url: Url,
-    token: Option<String>,
-    client: reqwest::Client,
+/// A host that does not take a connection by then is not there.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// The largest answer of ours, a thousand events, is below one megabyte.
+const LARGEST_ANSWER: usize = 16 << 20;
+
+/// The SDK's status for a plan with errors, which is shown like any other.
+const PLAN_WITH_ERRORS: u16 = 417;
+
+/// The SDK's status for a command that changes nothing.
+const NOTHING_TO_DO: u16 = 208;
+
+/// Somebody who asks the scheduler.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    authorization: Option<Secret>,
+    through: Through,
+    answer_within: Duration,
+    verbose: bool,
 }
 
-impl Scheduler {
-    /// The one whose API is at this URL, which may have a path.
-    pub(crate) fn at(url: &str, token: Option<String>) -> anyhow::Result<Self> {
-        let with_slash = format!("{}/", url.trim_end_matches('/'));
-        Ok(Scheduler {
-            url: Url::parse(&with_slash).with_context(|| format!("{url} is no url"))?,
-            token,
-            client: reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?,
+/// An answer of success.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// What was asked for.
+    pub(crate) url: String,
+    /// The body.
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The body as what it should be.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_str(&self.body).map_err(|error| Failure::NotUnderstood {
+            url: self.url.clone(),
+            why: error.to_string(),
+        })
+    }
+}
+
+impl Client {
+    /// For one address. `answer_within` bounds every single answer; with `verbose`
+    /// the error output says what is asked.
+    ///
+    /// # Errors
+    ///
+    /// When the certificates or the token cannot be used.
+    pub(crate) fn new(
+        address: Address,
+        answer_within: Duration,
+        verbose: bool,
+    ) -> Result<Self, Failure> {
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_WITHIN)
+            // The token is for this address and no other.
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("dcos-etcd/", env!("CARGO_PKG_VERSION")));
+        let builder = match &address.trust {
+            // Without TLS the system's certificates are not even read.
+            _ if address.base.scheme() == "http" => builder.tls_certs_only([]),
+            Trust::System => builder,
+            Trust::File(file) => {
+                let unusable = |why: String| {
+                    let file = file.display();
+                    Failure::Usage(format!(
+                        "the certificates in {file} cannot be used: {why}"
+                    ))
+                };
+                let pem = std::fs::read(file).map_err(|why| unusable(why.to_string()))?;
+                let certificates = Certificate::from_pem_bundle(&pem)
+                    .map_err(|why| unusable(chain(&why)))?;
+                builder.tls_certs_only(certificates)
+            }
+            Trust::Anything => builder.tls_danger_accept_invalid_certs(true),
+        };
+        let http = builder.build().map_err(|error| {
+            Failure::Usage(format!("TLS cannot be set up: {}", chain(&error)))
+        })?;
+        Ok(Client {
+            http,
+            base: address.base,
+            authorization: address.authorization,
+            through: address.through,
+            answer_within,
+            verbose,
         })
     }
 
-    /// The body of a 2xx. A plan with errors (417) is one like any other.
-    pub(crate) async fn get(&self, path: &[&str]) -> anyhow::Result<String> {
-        self.ask(Method::GET, path, &[], None).await
+    /// Asks, and reads the answer to its end.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time, or it is none of success.
+    pub(crate) async fn ask(&self, request: &Request) -> Result<Answer, Failure> {
+        let url = request.url(&self.base).to_string();
+        let whole = async {
+            let response = self.send(request, None).await?;
+            self.success(request, response).await
+        };
+        match tokio::time::timeout(self.answer_within, whole).await {
+            Ok(answered) => answered,
+            Err(_) => Err(self.too_late(request, url)),
+        }
     }
 
-    /// The same for a command.
-    pub(crate) async fn post(
+    /// Asks, and reads the answer as what it should be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`], and when it is not that.
+    pub(crate) async fn read<T: DeserializeOwned>(
         &self,
-        path: &[&str],
-        query: &[(&str, &str)],
-        body: Option<String>,
-    ) -> anyhow::Result<String> {
-        self.ask(Method::POST, path, query, body).await
+        request: &Request,
+    ) -> Result<T, Failure> {
+        self.ask(request).await?.parse()
     }
 
-    /// Path segments and values of the query are encoded here: step names have
-    /// brackets and colons.
-    fn url_of(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Url> {
-        let mut url = self.url.clone();
-        url.path_segments_mut()
-            .map_err(|()| anyhow::anyhow!("{} cannot be a base", self.url))?
-            .pop_if_empty()
-            .push("v1")
-            .extend(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        Ok(url)
-    }
-
-    async fn ask(
+    /// Opens a stream of server-sent events behind the one with this id.
+    ///
+    /// # Errors
+    ///
+    /// When no answer begins in time, or it is none of success.
+    pub(crate) async fn open(
         &self,
-        method: Method,
-        path: &[&str],
-        query: &[(&str, &str)],
-        body: Option<String>,
-    ) -> anyhow::Result<String> {
-        let url = self.url_of(path, query)?;
-        let mut request = self.client.request(method.clone(), url.clone());
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("could not reach the scheduler at {}", self.url))?;
-        let code = response.status();
-        let text = response.text().await?;
-        match refusal(&method, &url, code, &text) {
-            None => Ok(text),
-            Some(why) => bail!(why),
+        request: &Request,
+        last_event_id: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let url = request.url(&self.base).to_string();
+        let begun = async {
+            let response = self.send(request, Some(last_event_id)).await?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            Err(self.refusal(request, response).await)
+        };
+        match tokio::time::timeout(self.answer_within, begun).await {
+            Ok(begun) => begun,
+            Err(_) => Err(self.too_late(request, url)),
         }
     }
-}
 
-/// What an answer means if it is a refusal, in the SDK's words where it has some.
-fn refusal(method: &Method, url: &Url, code: StatusCode, body: &str) -> Option<String> {
-    let of_plans = url.path().contains("/v1/plans/");
-    match code {
-        StatusCode::ALREADY_REPORTED => Some(
-            "Cannot execute command. Command has already been issued or the plan has \
-             completed"
-                .to_owned(),
-        ),
-        StatusCode::EXPECTATION_FAILED if *method == Method::GET => None,
-        code if code.is_success() => None,
-        StatusCode::NOT_FOUND if of_plans => Some(format!(
-            "Plan, phase, and/or step does not exist ({})",
-            body.trim()
-        )),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(format!(
-            "Got {code} response from {url}: the token (--token or SCHEDULER_TOKEN) is \
-             missing or not good enough: {}",
-            body.trim()
-        )),
-        code => Some(format!(
-            "HTTP {method} Query for {url} failed: {code}: {}",
-            body.trim()
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls() {
-        #[track_caller]
-        fn check(base: &str, path: &[&str], query: &[(&str, &str)], expected: &str) {
-            let url = Scheduler::at(base, None)
-                .unwrap()
-                .url_of(path, query)
-                .unwrap();
-            assert_eq!(url.as_str(), expected);
+    /// `follows` is set for a stream, with the last event's id if there was one.
+    async fn send(
+        &self,
+        request: &Request,
+        follows: Option<Option<&str>>,
+    ) -> Result<Response, Failure> {
+        let url = request.url(&self.base);
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+        };
+        let mut sending = self.http.request(method, url.clone());
+        if let Some(Secret(authorization)) = &self.authorization {
+            let mut value = HeaderValue::from_str(authorization).map_err(|_| {
+                Failure::Usage("the token has letters that no token has".to_owned())
+            })?;
+            value.set_sensitive(true);
+            sending = sending.header(AUTHORIZATION, value);
         }
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        check("http://h:1", &["plans"], &[], "http://h:1/v1/plans");
-        check(
-            "http://h:1/service/etcd/",
-            &["plans", "deploy", "restart"],
-            &[("phase", "agents"), ("step", "etcd-0:[node]")],
-            "http://h:1/service/etcd/v1/plans/deploy/restart?phase=agents&step=etcd-0%3A%5Bnode%5D",
-        );
-        check(
-            "http://h:1",
-            &["plans", "../x"],
-            &[],
-            "http://h:1/v1/plans/..%2Fx",
-        );
-    }
-
-    #[test]
-    fn refusals() {
-        #[track_caller]
-        fn check(method: Method, path: &str, code: u16, expected: Option<&str>) {
-            let url = Url::parse(&format!("http://h{path}")).unwrap();
-            let code = StatusCode::from_u16(code).unwrap();
-            let found = refusal(&method, &url, code, "Plan x not found");
-            match expected {
-                None => assert_eq!(found, None),
-                Some(words) => {
-                    assert!(found.clone().unwrap().contains(words), "{found:?}")
-                }
+        if let Some(body) = &request.body {
+            sending = sending
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone());
+        }
+        if let Some(last) = follows {
+            sending = sending.header(ACCEPT, "text/event-stream");
+            if let Some(last) = last {
+                sending = sending.header("Last-Event-ID", last);
             }
         }
-        let plan = "/v1/plans/x/continue";
-        check(Method::POST, plan, 200, None);
-        check(Method::POST, plan, 208, Some("has already been issued"));
-        let unknown = Some("Plan, phase, and/or step does not exist");
-        check(Method::POST, plan, 404, unknown);
-        check(Method::POST, plan, 403, Some("not good enough"));
-        check(Method::POST, plan, 417, Some("failed: 417"));
-        check(Method::GET, "/v1/plans/deploy", 417, None);
-        check(Method::GET, "/v1/pod/x", 404, Some("failed: 404"));
+        let started = Instant::now();
+        let answered = sending.send().await;
+        if self.verbose {
+            let status = match &answered {
+                Ok(response) => response.status().to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            let method = request.method.as_str();
+            eprintln!(
+                "{method} {url}: {status}, {} ms",
+                started.elapsed().as_millis()
+            );
+        }
+        answered.map_err(|error| Failure::NotReached {
+            url: url.to_string(),
+            why: chain(&error.without_url()),
+        })
     }
+
+    async fn success(
+        &self,
+        request: &Request,
+        response: Response,
+    ) -> Result<Answer, Failure> {
+        let status = response.status();
+        let shows_errors =
+            status.as_u16() == PLAN_WITH_ERRORS && request.method == Method::Get;
+        let is_taken = status.is_success() && status.as_u16() != NOTHING_TO_DO;
+        if !is_taken && !shows_errors {
+            return Err(self.refusal(request, response).await);
+        }
+        let url = response.url().to_string();
+        let body = whole_body(response).await?;
+        Ok(Answer { url, body })
+    }
+
+    async fn refusal(&self, request: &Request, response: Response) -> Failure {
+        let status = response.status();
+        let url = response.url().to_string();
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|location| location.to_str().ok())
+            .map(str::to_owned);
+        // The status alone says enough if the body breaks off.
+        let body = whole_body(response).await.unwrap_or_default();
+        Failure::Refused(refusal::of(
+            &Answered {
+                request,
+                url: &url,
+                status: status.as_u16(),
+                reason: status.canonical_reason().unwrap_or_default(),
+                location: location.as_deref(),
+                body: &body,
+            },
+            &self.through,
+        ))
+    }
+
+    fn too_late(&self, request: &Request, url: String) -> Failure {
+        let mut why = format!("no answer within {} s", self.answer_within.as_secs_f64());
+        if request.method != Method::Get {
+            why.push_str("; what was asked for may still be done");
+        }
+        Failure::NotReached { url, why }
+    }
+}
+
+async fn whole_body(mut response: Response) -> Result<String, Failure> {
+    let url = response.url().to_string();
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(piece)) => body.extend_from_slice(&piece),
+            Ok(None) => return Ok(String::from_utf8_lossy(&body).into_owned()),
+            Err(error) => {
+                let why =
+                    format!("the answer broke off: {}", chain(&error.without_url()));
+                return Err(Failure::NotReached { url, why });
+            }
+        }
+        if body.len() > LARGEST_ANSWER {
+            let why = format!("it is longer than {LARGEST_ANSWER} bytes");
+            return Err(Failure::NotUnderstood { url, why });
+        }
+    }
+}
+
+/// An error with its causes, of which the last one is what people look for.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -1,128 +1,206 @@
 //! `dcos-etcd`: the `dcos etcd` subcommand, usable by itself.
 //!
-//! Thin: it asks the scheduler, and shows what it answers.
+//! From words typed to an [`action`], to a [`request`] of the scheduler's API, to
+//! text: trees, tables, sentences and exit codes as operators of the DC/OS SDK's
+//! services know them.
 
+mod action;
+mod address;
+mod arguments;
+mod called_as;
 mod client;
-mod plan_tree;
-mod plans;
+mod event_stream;
+mod events;
+mod failure;
+mod health;
+mod json_layout;
+mod output;
+mod overview;
+mod refusal;
+mod request;
+#[cfg(test)]
+mod samples;
+mod table;
+mod tree;
+mod utc;
+mod version;
+mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 
-use client::Scheduler;
-use plans::PlanCommand;
-
-/// Talks to the scheduler of an etcd service.
-#[derive(Debug, Parser)]
-#[command(name = "dcos-etcd", version)]
-struct CommandLine {
-    /// Where the scheduler's API is.
-    #[arg(long, env = "SCHEDULER_URL")]
-    url: String,
-    /// Token for the API.
-    #[arg(long, env = "SCHEDULER_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    #[command(subcommand)]
-    command: Ask,
-}
-
-#[derive(Debug, Subcommand)]
-enum Ask {
-    /// Pods, members, leader, plans, and why something waits.
-    Status,
-    /// Look at plans, pause and resume them, tell them to go on or begin anew.
-    #[command(subcommand, visible_alias = "plans")]
-    Plan(PlanCommand),
-    /// States of all pods, or of one.
-    Pod {
-        /// Its name, for example etcd-0.
-        name: Option<String>,
-    },
-    /// Names of endpoints, or one endpoint.
-    Endpoints {
-        /// Its name, for example api.
-        name: Option<String>,
-    },
-}
+use crate::action::{Action, Show};
+use crate::arguments::CommandLine;
+use crate::called_as::Call;
+use crate::client::{Answer, Client};
+use crate::failure::{Failure, exit};
+use crate::output::Output;
+use crate::request::Request;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     // One TLS provider for the process; a second call would only say so.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match ask(CommandLine::parse()).await {
-        Ok(text) => {
-            println!("{}", text.trim_end());
-            ExitCode::SUCCESS
+    let call = Call::new(std::env::args_os());
+    let output =
+        Output::standard(variable("NO_COLOR").as_deref(), variable("TERM").as_deref());
+    if let Some(description) = call.self_description() {
+        return ended(&call, false, output.print(description));
+    }
+    let command_line = match understand(&call) {
+        Ok(command_line) => command_line,
+        Err(error) => return not_understood(&call, &error, &output),
+    };
+    let json = command_line.common.json;
+    let done = carry_out(command_line, &call, &output).await;
+    ended(&call, json, done)
+}
+
+/// A variable of the environment; one that is empty counts as not set.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn understand(call: &Call) -> Result<CommandLine, clap::Error> {
+    let matches = CommandLine::command()
+        .no_binary_name(true)
+        .bin_name(call.typed())
+        .try_get_matches_from(&call.arguments)?;
+    CommandLine::from_arg_matches(&matches)
+}
+
+/// Help that was asked for is an answer; everything else is an error.
+fn not_understood(call: &Call, error: &clap::Error, output: &Output) -> ExitCode {
+    let text = error.to_string();
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        return ended(call, false, output.print(&text));
+    }
+    let json = call.arguments.iter().any(|argument| argument == "--json");
+    let text = text.trim_end().trim_start_matches("error: ").to_owned();
+    ended(call, json, Err(Failure::Usage(text)))
+}
+
+/// Says how it ended. The SDK's CLI knows one exit code for all errors, and what
+/// calls it through `dcos` may know no other.
+fn ended(call: &Call, json: bool, done: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = done else {
+        return ExitCode::SUCCESS;
+    };
+    if !failure.is_silent() {
+        if json {
+            eprintln!("{}", failure.to_json());
+        } else {
+            eprintln!("dcos-etcd: error: {failure}");
         }
-        Err(error) => {
-            eprintln!("dcos-etcd: error: {error:#}");
-            ExitCode::FAILURE
-        }
+    }
+    match failure.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if call.module.is_some() => exit::REFUSED.into(),
+        code => code.into(),
     }
 }
 
-async fn ask(command_line: CommandLine) -> anyhow::Result<String> {
-    let scheduler = Scheduler::at(&command_line.url, command_line.token)?;
-    match &command_line.command {
-        Ask::Status => scheduler.get(&["status"]).await,
-        Ask::Plan(command) => plans::run(&scheduler, command).await,
-        Ask::Pod { name: None } => scheduler.get(&["pod", "status"]).await,
-        Ask::Pod { name: Some(name) } => scheduler.get(&["pod", name, "status"]).await,
-        Ask::Endpoints { name: None } => scheduler.get(&["endpoints"]).await,
-        Ask::Endpoints { name: Some(name) } => scheduler.get(&["endpoints", name]).await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        CommandLine::command().debug_assert();
-    }
-
-    /// The SDK's words, each as the one command that it means.
-    #[test]
-    fn words_of_plan_commands() {
-        #[track_caller]
-        fn check(words: &str, expected: &str) {
-            let line = format!("dcos-etcd --url http://h plan {words}");
-            let found = match CommandLine::try_parse_from(line.split(' ')) {
-                Ok(CommandLine {
-                    command: Ask::Plan(command),
-                    ..
-                }) => format!("{command:?}"),
-                other => format!("{other:?}"),
+async fn carry_out(
+    command_line: CommandLine,
+    call: &Call,
+    output: &Output,
+) -> Result<(), Failure> {
+    let common = command_line.common;
+    let json = common.json;
+    let client = || {
+        let address = address::find(&common, call, &variable)?;
+        Client::new(address, common.timeout, common.verbose)
+    };
+    match action::of(command_line.command) {
+        Action::Ask(request, show) => {
+            let answer = client()?.ask(&request).await?;
+            output.print(&shown(&answer, &show, output, json)?)
+        }
+        Action::Health => {
+            let report = health::judge(&client()?.read(&status_request()).await?);
+            let text = if json {
+                pretty(&report)?
+            } else {
+                health::drawn(&report, output.paint)
             };
-            assert!(found.starts_with(expected), "{words}: {found}");
+            output.print(&text)?;
+            if report.healthy {
+                Ok(())
+            } else {
+                Err(Failure::NotHealthy)
+            }
         }
-        check("list", "List");
-        check("status deploy", "Status");
-        check(
-            "show deploy --json",
-            "Status { plan: \"deploy\", json: true",
-        );
-        check("start backup -p A=1 -p B=2", "Start");
-        check("stop deploy", "Stop");
-        for (words, expected) in [
-            ("pause", "Pause"),
-            ("interrupt", "Pause"),
-            ("resume", "Resume"),
-            ("continue", "Resume"),
-            ("force-restart", "ForceRestart"),
-            ("restart", "ForceRestart"),
-            ("force-complete", "ForceComplete"),
-            ("force", "ForceComplete"),
-        ] {
-            check(&format!("{words} deploy"), expected);
-            check(&format!("{words} deploy agents"), expected);
-            check(&format!("{words} deploy agents etcd-0:[node]"), expected);
+        Action::Status => {
+            let answer = client()?.ask(&status_request()).await?;
+            if json {
+                return output.print(&laid_out(&answer));
+            }
+            output.print(&overview::status(&answer.parse()?, output.paint))
         }
-        check("status", "Err");
-        check("explode deploy", "Err");
+        Action::Members => {
+            let status = client()?.read(&status_request()).await?;
+            let text = if json {
+                pretty(&overview::member_list(&status))?
+            } else {
+                overview::members(&status, output.paint)
+            };
+            output.print(&text)
+        }
+        Action::Events(arguments) if arguments.follow => {
+            events::follow(&client()?, &arguments, output, json).await
+        }
+        Action::Events(arguments) => {
+            events::list(&client()?, &arguments, output, json).await
+        }
+        Action::Watch(arguments) => {
+            watch::plan(&client()?, &arguments, output, json).await
+        }
+        Action::Version => version::show(client(), output, json).await,
     }
+}
+
+/// The page that most of our own commands are made from.
+pub(crate) fn status_request() -> Request {
+    Request::get(&["v1", "status"])
+}
+
+fn pretty(value: &impl serde::Serialize) -> Result<String, Failure> {
+    // Our own values have text as keys, and nothing else can fail.
+    serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))
+}
+
+/// JSON with two spaces; anything else as it came.
+fn laid_out(answer: &Answer) -> String {
+    json_layout::indented(&answer.body).unwrap_or_else(|| answer.body.clone())
+}
+
+fn shown(
+    answer: &Answer,
+    show: &Show,
+    output: &Output,
+    json: bool,
+) -> Result<String, Failure> {
+    let paint = output.paint;
+    Ok(match show {
+        _ if json => laid_out(answer),
+        Show::Raw => laid_out(answer),
+        Show::Plan(name) => tree::plan(name, &answer.parse()?, paint),
+        Show::Pods => tree::pods(&answer.parse()?, paint),
+        Show::Pod => tree::pod(&answer.parse()?, paint),
+        Show::Sentence { subject, done } => {
+            let told: etcd_api::Message = answer.parse()?;
+            if told.message.is_empty() {
+                return Err(Failure::NotUnderstood {
+                    url: answer.url.clone(),
+                    why: format!("{subject} could not be {done}"),
+                });
+            }
+            format!("{subject} has been {done}.")
+        }
+    })
 }
