@@ -5,8 +5,9 @@
 //! * [`member`]: a client for exactly one member, every call bounded in time.
 //! * [`version`] and [`known_bugs`]: what a version can do, which of its bugs
 //!   can cost data.
-//! * [`data_dir`] and [`wal`]: what lies in a data directory, read without
-//!   etcd and without changing a byte.
+//! * [`data_dir`], [`wal`] and [`wal_end`]: what lies in a data directory, whose
+//!   it is and how far its log goes, read without etcd and without changing a
+//!   byte.
 //!
 //! This crate decides nothing: it reports and it does what it is told. Ids
 //! are etcd's plain 64-bit numbers; [`format_id`] writes them as etcdctl does.
@@ -18,6 +19,7 @@ pub mod known_bugs;
 pub mod member;
 pub mod version;
 pub mod wal;
+pub mod wal_end;
 
 pub use data_dir::DataDir;
 pub use error::EtcdError;
@@ -26,3 +28,4 @@ pub use known_bugs::{DataBug, known_data_bugs};
 pub use member::{CallLimits, Member, MemberClient, MemberStatus, TlsFiles};
 pub use version::EtcdVersion;
 pub use wal::{WalIdentity, wal_identity};
+pub use wal_end::{LogEnd, log_end};

@@ -75,7 +75,7 @@ pub fn wal_identity(data_dir: &Path) -> Option<WalIdentity> {
 
 /// The record types that are of use here.
 const RECORD_METADATA: u64 = 1;
-const RECORD_CRC: u64 = 4;
+pub(crate) const RECORD_CRC: u64 = 4;
 
 /// A metadata record is some thirty bytes, a CRC record fewer; anything longer
 /// at the head of a file is damage and must not be allocated on its word.
@@ -209,11 +209,11 @@ fn decode_record(bytes: &[u8]) -> Option<Record> {
 }
 
 /// The fields of a protobuf message, as far as these messages need them.
-struct Fields<'a> {
-    rest: &'a [u8],
+pub(crate) struct Fields<'a> {
+    pub(crate) rest: &'a [u8],
 }
 
-enum Value<'a> {
+pub(crate) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
 }
@@ -221,7 +221,7 @@ enum Value<'a> {
 impl<'a> Fields<'a> {
     /// The next field and its number; inner none at the end, outer none when
     /// the bytes are no message.
-    fn next(&mut self) -> Option<Option<(u64, Value<'a>)>> {
+    pub(crate) fn next(&mut self) -> Option<Option<(u64, Value<'a>)>> {
         if self.rest.is_empty() {
             return Some(None);
         }
@@ -239,7 +239,7 @@ impl<'a> Fields<'a> {
         Some(Some((key >> 3, value)))
     }
 
-    fn varint(&mut self) -> Option<u64> {
+    pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let (first, rest) = self.rest.split_first()?;
@@ -261,7 +261,7 @@ impl<'a> Fields<'a> {
 
 /// CRC-32 with Castagnoli's polynomial, carried on from record to record.
 #[derive(Clone, Copy, Debug, Default)]
-struct Crc32c {
+pub(crate) struct Crc32c {
     value: u32,
 }
 
@@ -269,11 +269,11 @@ impl Crc32c {
     /// Castagnoli's polynomial, bits reversed.
     const POLYNOMIAL: u32 = 0x82f6_3b78;
 
-    fn starting_at(value: u32) -> Self {
+    pub(crate) fn starting_at(value: u32) -> Self {
         Crc32c { value }
     }
 
-    fn update(&mut self, data: &[u8]) {
+    pub(crate) fn update(&mut self, data: &[u8]) {
         let mut register = !self.value;
         for byte in data {
             register =
@@ -282,7 +282,7 @@ impl Crc32c {
         self.value = !register;
     }
 
-    fn value(self) -> u32 {
+    pub(crate) fn value(self) -> u32 {
         self.value
     }
 
@@ -354,7 +354,7 @@ pub(crate) mod tests {
         head
     }
 
-    fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    pub(crate) fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
         while value >= 0x80 {
             bytes.push(value as u8 | 0x80);
             value >>= 7;

@@ -4,12 +4,17 @@
 //! etcd itself accepts an empty directory under a known member id, catches up,
 //! votes, and so lets a write that a majority had acknowledged vanish. Nothing
 //! in etcd notices. This does.
+//!
+//! The same goes for an older copy of a member's own directory, from a backup or a
+//! snapshot of its host: once leadership has changed, etcd takes it for a slow
+//! follower.
 
+use etcd_admin::LogEnd;
 use etcd_admin::data_dir::DataDir;
 use etcd_admin::wal::{WalDamage, WalIdentity};
 use etcd_launch::{
-    ClusterId, DATA_DIRECTORY, DataHistory, Guard, Identity, MemberId, Refusal,
-    SupersededIdentity,
+    ClusterId, DATA_DIRECTORY, DataHistory, Guard, Identity, LogPosition, MemberId,
+    Refusal, SupersededIdentity,
 };
 
 /// What is to be done before etcd may start.
@@ -18,7 +23,8 @@ pub enum Gate {
     /// Nothing of this member is here, and nothing has to be: write the guard,
     /// have it known that etcd starts, and start.
     StartFresh,
-    /// The member's own data is here.
+    /// The member's own data is here. Whether it is all of it, [`check_age`]
+    /// tells.
     Resume,
     /// Data of a member that will never run again is in the way: move it
     /// aside, then look again.
@@ -40,6 +46,49 @@ pub fn decide(
             behind_own_guard(identity, guard, found)
         }
         Some(guard) => behind_other_guard(identity, history, guard, found),
+    }
+}
+
+/// Refuses a log that ends before the place where its member is known to have
+/// come: `reached`, none where nobody knows.
+///
+/// Terms and indexes only grow along a log, and what a member was known to have
+/// stays in it, so both must be there. A longer log is fine: more was written
+/// since anybody asked.
+///
+/// # Errors
+///
+/// [`Refusal::DataBehind`]; [`Refusal::DataDamaged`] where the log might go on,
+/// but cannot be read so far. A damaged log that goes far enough is left to
+/// etcd's own judgement, which knows better what it can repair.
+pub fn check_age(reached: Option<LogPosition>, end: &LogEnd) -> Result<(), Refusal> {
+    let ends_at = LogPosition {
+        term: end.term,
+        index: end.index,
+    };
+    let reached = reached.unwrap_or_default();
+    if ends_at.term >= reached.term && ends_at.index >= reached.index {
+        return Ok(());
+    }
+    Err(match &end.damage {
+        Some(damage) => Refusal::DataDamaged {
+            what: format!(
+                "{}: {}; the log can be read up to {ends_at}, the member had reached \
+                 {reached}",
+                damage.file.display(),
+                damage.problem
+            ),
+        },
+        None => Refusal::DataBehind { ends_at, reached },
+    })
+}
+
+/// What a log proves on its own: its member had come at least this far.
+pub fn proven_by(end: &LogEnd) -> LogPosition {
+    // The last entry may yet give way to another leader's; what is committed stays.
+    LogPosition {
+        term: 0,
+        index: end.commit,
     }
 }
 
@@ -215,6 +264,7 @@ mod tests {
             // Ours among them would be a mistake of the scheduler's, and must
             // not move what is in use.
             superseded: [OLD, OLDER, OURS].map(|ids| owner(&identity(ids))).to_vec(),
+            reached: None,
         };
         let gate = decide(&identity(OURS), &history, guard.as_ref(), &found);
         let text = match gate {
@@ -293,5 +343,48 @@ mod tests {
             guard.identity.token = ClusterToken("another".into());
         }
         check(true, guard, log(OURS), "foreign data");
+    }
+
+    #[track_caller]
+    fn check_log(reached: Option<(u64, u64)>, ends_at: (u64, u64), expected: &str) {
+        let reached = reached.map(|(term, index)| LogPosition { term, index });
+        let end = |problem: Option<&str>| LogEnd {
+            term: ends_at.0,
+            index: ends_at.1,
+            commit: 0,
+            damage: problem.map(|problem| WalDamage {
+                file: PathBuf::from("0.wal"),
+                problem: problem.to_owned(),
+            }),
+        };
+        let text = |end: &LogEnd| match check_age(reached, end) {
+            Ok(()) => "may start".to_owned(),
+            Err(Refusal::DataBehind { ends_at, .. }) => format!("behind: {ends_at}"),
+            Err(Refusal::DataDamaged { what }) => format!("damaged: {what}"),
+            Err(other) => other.to_string(),
+        };
+        assert_eq!(text(&end(None)), expected, "{reached:?} {ends_at:?}");
+        // One cannot know that what is missing is not behind the damage.
+        let damaged = text(&end(Some("torn")));
+        let kind = expected.replace("behind", "damaged");
+        let same = damaged.split(':').next() == kind.split(':').next();
+        assert!(same, "{reached:?} {ends_at:?}: {damaged}");
+    }
+
+    #[test]
+    fn age() {
+        check_log(None, (0, 0), "may start");
+        check_log(None, (2, 7), "may start");
+        for ends_at in [(3, 100), (3, 101), (4, 100), (4, 3000)] {
+            check_log(Some((3, 100)), ends_at, "may start");
+        }
+        check_log(Some((3, 100)), (3, 99), "behind: term 3 index 99");
+        check_log(Some((3, 100)), (0, 0), "behind: index 0");
+        // Entries that another leader has since replaced, however many.
+        check_log(Some((3, 100)), (2, 3000), "behind: term 2 index 3000");
+        check_log(Some((3, 100)), (4, 99), "behind: term 4 index 99");
+        // As when etcd itself said that it lacks entries: it names no term.
+        check_log(Some((0, 107)), (2, 84), "behind: term 2 index 84");
+        check_log(Some((0, 107)), (2, 107), "may start");
     }
 }

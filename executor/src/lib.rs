@@ -9,6 +9,7 @@
 //! | how does etcd die with us? | `run_etcd.rs` |
 //! | one life of the etcd process | `etcd_process.rs` |
 //! | what does a crash report show of its log? | `log_tail.rs` |
+//! | what do etcd's last words say about its data? | `data_signs.rs` |
 //! | the member's whole life | `member.rs` |
 //! | what does the scheduler want? | `spec_reading.rs` |
 //! | who is told about it? | `reporter.rs` |
@@ -16,6 +17,7 @@
 
 pub mod backoff;
 pub mod data_gate;
+pub mod data_signs;
 pub mod etcd_arguments;
 pub mod etcd_process;
 pub mod log_tail;

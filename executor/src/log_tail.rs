@@ -18,6 +18,11 @@ const REASONS: [&str; 4] = [
     "fatal error: ",
 ];
 
+/// Whether this line says why etcd ends.
+pub fn is_reason(line: &str) -> bool {
+    REASONS.iter().any(|start| line.starts_with(start))
+}
+
 /// The end of a log of any length, in bounded memory.
 #[derive(Debug, Default)]
 pub struct LogTail {
@@ -48,7 +53,7 @@ impl LogTail {
     fn end_line(&mut self) {
         let line = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
-        if self.reason.is_none() && REASONS.iter().any(|start| line.starts_with(start)) {
+        if self.reason.is_none() && is_reason(&line) {
             self.reason = Some(line.clone());
         }
         if self.last.len() == LAST_LINES {

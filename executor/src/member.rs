@@ -7,14 +7,15 @@ use etcd_admin::data_dir::{self, DataDir};
 use etcd_admin::member::{CallLimits, MemberClient, MemberStatus, TlsFiles};
 use etcd_admin::version::EtcdVersion;
 use etcd_launch::{
-    ClusterId, DATA_DIRECTORY, FORMAT, Guard, LaunchSpec, MemberId, Phase, Refusal,
-    Scheme,
+    ClusterId, DATA_DIRECTORY, FORMAT, Guard, LaunchSpec, LogPosition, MemberId, Phase,
+    Refusal, Scheme,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backoff;
 use crate::data_gate::{self, Gate};
+use crate::data_signs::{self, DataSign};
 use crate::etcd_arguments::{CA_FILE, etcd_arguments};
 use crate::etcd_process::{EtcdEnd, EtcdProcess};
 use crate::program_check;
@@ -43,6 +44,10 @@ const LIMITS: CallLimits = CallLimits {
 /// superseded identities would mean that moving does not help.
 const GATE_ROUNDS: usize = 16;
 
+/// Starts in a row that may end in words of etcd's about damaged data. Once may be
+/// a disk that fails for a moment; then it is for an operator to decide.
+const DAMAGED_STARTS: u32 = 3;
+
 /// How the last report says that a stop came before etcd was there to stop.
 const NOT_STARTED: &str = "etcd was not started";
 
@@ -70,6 +75,8 @@ pub async fn run(
         stop,
         version: None,
         crashes: 0,
+        damaged_starts: 0,
+        reached: spec.history.reached,
     };
     let last = match member.live().await {
         Ok(exit) => Phase::Stopped { exit },
@@ -86,6 +93,11 @@ struct Member<'a, R> {
     stop: watch::Receiver<Option<StopAsked>>,
     version: Option<EtcdVersion>,
     crashes: u32,
+    /// Ends in a row at which etcd spoke of damaged data.
+    damaged_starts: u32,
+    /// How far the member is known to have come: by the scheduler, and by what
+    /// we have seen on the volume ourselves.
+    reached: Option<LogPosition>,
 }
 
 /// How one life of etcd came to its end.
@@ -121,10 +133,41 @@ impl<R: Reporter> Member<'_, R> {
             match self.one_life().await? {
                 LifeEnd::Stopped { end } => return Ok(end.exit),
                 LifeEnd::Crashed { end, served } => {
+                    self.judge_data(&end, served)?;
                     if self.wait_after_crash(end, served).await {
                         return Ok("etcd was not running".to_owned());
                     }
                 }
+            }
+        }
+    }
+
+    /// Refuses to go on with data that etcd itself has called unfit.
+    fn judge_data(&mut self, end: &EtcdEnd, served: Duration) -> Result<(), Refusal> {
+        let at = |index| LogPosition { term: 0, index };
+        match data_signs::read(&end.last_log_lines) {
+            // Not even once more: the next leader might not notice.
+            Some(DataSign::Behind { acknowledged, last }) => Err(Refusal::DataBehind {
+                ends_at: at(last),
+                reached: at(acknowledged),
+            }),
+            Some(DataSign::Damaged { words }) => {
+                self.damaged_starts = if served >= backoff::STEADY_AFTER {
+                    1
+                } else {
+                    self.damaged_starts + 1
+                };
+                if self.damaged_starts < DAMAGED_STARTS {
+                    return Ok(());
+                }
+                let times = self.damaged_starts;
+                Err(Refusal::DataDamaged {
+                    what: format!("etcd ended {times} times in a row with: {words}"),
+                })
+            }
+            None => {
+                self.damaged_starts = 0;
+                Ok(())
             }
         }
     }
@@ -170,6 +213,10 @@ impl<R: Reporter> Member<'_, R> {
                     tracing::warn!(aside = %aside.display(), "data of an old member is set aside");
                 }
                 Gate::Resume => {
+                    let Some(age) = self.unless_stopped(self.check_age()).await else {
+                        return Ok(false);
+                    };
+                    self.reached = Some(age?);
                     self.write_guard(true)?;
                     self.reporter.report(Phase::EtcdStarted);
                     return Ok(true);
@@ -186,6 +233,26 @@ impl<R: Reporter> Member<'_, R> {
             }
         }
         Err(unusable(&"old data comes back after it was set aside"))
+    }
+
+    /// Whether the log on the volume is all that the member had; how far it had
+    /// come, then, by all that we know.
+    async fn check_age(&self) -> Result<LogPosition, Refusal> {
+        let data = self.data.clone();
+        // Some 64 MiB are read: not here, where a wish to stop would wait for it.
+        let read = tokio::task::spawn_blocking(move || etcd_admin::log_end(&data));
+        let unusable = |why: String| Refusal::VolumeUnusable { why };
+        let end = read
+            .await
+            .map_err(|error| unusable(error.to_string()))?
+            .map_err(|error| unusable(error.to_string()))?;
+        if let Some(damage) = &end.damage {
+            let (file, problem) = (damage.file.display(), &damage.problem);
+            tracing::warn!(%file, problem, "etcd's log cannot be read to its end");
+        }
+        data_gate::check_age(self.reached, &end)?;
+        let proven = data_gate::proven_by(&end);
+        Ok(self.reached.unwrap_or_default().or_later(proven))
     }
 
     fn write_guard(&self, wal_seen: bool) -> Result<(), Refusal> {

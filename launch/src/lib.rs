@@ -19,8 +19,8 @@ pub use guard::Guard;
 pub use ids::{ClusterId, ClusterToken, MemberId, PodGeneration, PodIndex, Sha256};
 pub use report::{Phase, Refusal, Report};
 pub use spec::{
-    ClusterStart, DataHistory, EtcdProgram, Founder, Identity, LaunchSpec, Scheme,
-    SupersededIdentity, Tuning,
+    ClusterStart, DataHistory, EtcdProgram, Founder, Identity, LaunchSpec, LogPosition,
+    Scheme, SupersededIdentity, Tuning,
 };
 
 /// The newest format of [`LaunchSpec`], [`Report`] and [`Guard`] that this

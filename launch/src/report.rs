@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClusterId, MemberId, PodGeneration, PodIndex, Sha256};
+use crate::spec::LogPosition;
 
 /// How far a launch has come. Travels as JSON in `TaskStatus.data`, so that
 /// Mesos stores it and repeats it until the scheduler has acknowledged it.
@@ -75,6 +76,20 @@ pub enum Refusal {
         /// What was looked for and not found.
         what: String,
     },
+    /// The volume holds an older copy of the member's data. Started with it, the
+    /// member would deny what it has acknowledged, and etcd may accept that in
+    /// silence.
+    DataBehind {
+        /// Where the log on the volume ends.
+        ends_at: LogPosition,
+        /// Where the member had come.
+        reached: LogPosition,
+    },
+    /// etcd cannot go on with the data on the volume.
+    DataDamaged {
+        /// etcd's own words, or ours where we saw it first.
+        what: String,
+    },
     /// The volume holds data of somebody else.
     ForeignData {
         /// Whose data it seems to be.
@@ -137,6 +152,17 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::DataMissing { what } => {
                 write!(f, "the member's data is missing on its volume ({what})")
+            }
+            Refusal::DataBehind { ends_at, reached } => write!(
+                f,
+                "the data is older than what this member had: its log ends at \
+                 {ends_at}, the member had reached {reached}; reset or replace it"
+            ),
+            Refusal::DataDamaged { what } => {
+                write!(
+                    f,
+                    "the data is damaged: {what}; reset or replace the member"
+                )
             }
             Refusal::ForeignData { found } => {
                 write!(f, "the volume holds other data: {found}")
@@ -210,6 +236,13 @@ mod tests {
             },
             Phase::Refused(Refusal::PortTaken {
                 address: "127.0.0.2:2379".into(),
+            }),
+            Phase::Refused(Refusal::DataBehind {
+                ends_at: LogPosition { term: 2, index: 84 },
+                reached: LogPosition {
+                    term: 0,
+                    index: 107,
+                },
             }),
         ] {
             let report = Report {

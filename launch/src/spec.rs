@@ -1,6 +1,7 @@
 //! The launch spec: everything an executor must know to run one member.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +110,41 @@ pub struct DataHistory {
     /// Identities whose data may be set aside to make room: members that were
     /// removed, founders of abandoned births.
     pub superseded: Vec<SupersededIdentity>,
+    /// How far the member's log is known to have come. A log that ends before
+    /// is an older copy and must not be started. None where nobody knows, as
+    /// in specs from before there was this check.
+    #[serde(default)]
+    pub reached: Option<LogPosition>,
+}
+
+/// A place in a member's raft log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPosition {
+    /// The term of the entry; 0 where only the index is known.
+    pub term: u64,
+    /// The index of the entry.
+    pub index: u64,
+}
+
+impl LogPosition {
+    /// Each of the two as far as either says. Terms and indexes only grow along
+    /// a log, so a log that has come to both positions has come to this one.
+    #[must_use]
+    pub fn or_later(self, other: Self) -> Self {
+        LogPosition {
+            term: self.term.max(other.term),
+            index: self.index.max(other.index),
+        }
+    }
+}
+
+impl fmt::Display for LogPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.term {
+            0 => write!(f, "index {}", self.index),
+            term => write!(f, "term {term} index {}", self.index),
+        }
+    }
 }
 
 /// An identity that will never be used again.
@@ -187,6 +223,7 @@ pub(crate) mod tests {
             history: DataHistory {
                 was_started: false,
                 superseded: vec![],
+                reached: None,
             },
             peers: vec![Founder {
                 name: "etcd-1-node".into(),
@@ -230,8 +267,19 @@ pub(crate) mod tests {
 
     #[test]
     fn round_trip() {
-        let json = serde_json::to_string(&sample()).unwrap();
-        assert_eq!(serde_json::from_str::<LaunchSpec>(&json).unwrap(), sample());
+        let mut spec = sample();
+        spec.history.reached = Some(LogPosition { term: 3, index: 7 });
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<LaunchSpec>(&json).unwrap(), spec);
+    }
+
+    #[test]
+    fn the_later_of_two_positions() {
+        let at = |term, index| LogPosition { term, index };
+        assert_eq!(at(2, 9).or_later(at(3, 8)), at(3, 9));
+        assert_eq!(at(0, 0).or_later(at(1, 1)), at(1, 1));
+        assert_eq!(at(3, 9).to_string(), "term 3 index 9");
+        assert_eq!(at(0, 9).to_string(), "index 9");
     }
 
     /// A newer writer may add fields; an older reader ignores them.

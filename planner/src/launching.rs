@@ -7,7 +7,7 @@ use crate::effect::{LaunchOrder, Operation};
 use crate::holding;
 use crate::membership;
 use crate::offer::{Bundle, ExecutorId, OfferId, TaskId};
-use crate::record::{Cluster, Launch, Membership, Placement};
+use crate::record::{Cluster, EndKind, Launch, Membership, Placement};
 use crate::target::Needs;
 use crate::waiting::WaitingReason;
 
@@ -37,7 +37,9 @@ pub(crate) fn launch_pods(draft: &mut Draft<'_>) {
         match own_resources(draft, index) {
             Some(offer_id) => launch(draft, index, offer_id),
             None => {
-                if let Some(placement) = &draft.pod(index).placement {
+                if let Some(reason) = data_at_fault(draft, index) {
+                    draft.wait(index, reason);
+                } else if let Some(placement) = &draft.pod(index).placement {
                     let hostname = placement.hostname.clone();
                     draft.wait(index, WaitingReason::OwnResourcesNotOffered { hostname });
                 }
@@ -68,13 +70,32 @@ fn back_off(draft: &mut Draft<'_>, index: PodIndex) -> Option<WaitingReason> {
     let until = failures
         .retry_at
         .filter(|retry_at| *retry_at > draft.now())?;
-    let reason = WaitingReason::BackOff {
+    let reason = data_at_fault(draft, index).unwrap_or(WaitingReason::BackOff {
         until,
         failures: failures.in_a_row,
         last: failures.last.clone().unwrap_or_default(),
-    };
+    });
     draft.wake_at(until);
     Some(reason)
+}
+
+/// What an operator has to decide before a launch can succeed, if the newest one
+/// was refused for its data. It is launched again all the same, later and later:
+/// the right volume may have been brought back meanwhile.
+pub(crate) fn data_at_fault(draft: &Draft<'_>, index: PodIndex) -> Option<WaitingReason> {
+    let pod = draft.pod(index);
+    let end = pod.launch.as_ref()?.end.as_ref()?;
+    let (why, failures) = (end.why.clone(), pod.failures.in_a_row);
+    match end.kind {
+        EndKind::DataBehind => Some(WaitingReason::DataBehind { why, failures }),
+        EndKind::DataDamaged => Some(WaitingReason::DataDamaged { why, failures }),
+        EndKind::Asked
+        | EndKind::Failed
+        | EndKind::Gone
+        | EndKind::DataMissing
+        | EndKind::PlaceUnusable
+        | EndKind::AgentGivenUp => None,
+    }
 }
 
 /// The offer that holds the pod's reserved resources and volume, unless the
@@ -193,6 +214,7 @@ fn launch_spec(
         history: DataHistory {
             was_started: pod.membership.enrolled()?.started,
             superseded: pod.superseded.iter().copied().collect(),
+            reached: pod.reached(),
         },
         peers,
         scheme: target.scheme,

@@ -16,6 +16,7 @@
 //! | how is a cluster born, and how is a birth given up? | `birth.rs` |
 //! | how does a formed cluster change its members? | `membership.rs` |
 //! | may this voter stop now? | `quorum.rs` |
+//! | how far had a member come? | `reached.rs` |
 //! | which agent gets which pod? | `placing.rs`, by the rules of `constraints.rs` |
 //! | when is a place given back? | `leaving.rs` |
 //! | is a pod's place still there? | `own_places.rs` |
@@ -47,6 +48,7 @@ mod plan;
 pub mod plan_commands;
 pub mod plans;
 pub mod quorum;
+mod reached;
 mod reconciling;
 pub mod record;
 mod recovery;

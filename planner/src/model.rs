@@ -12,6 +12,7 @@ use crate::observed::{
 };
 use crate::offer::TaskId;
 use crate::plan_commands;
+use crate::reached;
 use crate::record::{
     EndKind, Failures, Launch, LaunchEnd, PlacementStage, Record, TargetId,
 };
@@ -124,7 +125,8 @@ impl Model {
             Event::TaskStatus(status) => self.apply_status(status, now),
             Event::Probed { pod, probe } => {
                 match &probe.answer {
-                    Ok(_) => {
+                    Ok(answer) => {
+                        reached::note_answer(self, pod, answer, now);
                         self.observed.answering_since.entry(pod).or_insert(probe.at);
                     }
                     Err(_) => {
@@ -276,6 +278,8 @@ impl Model {
         self.observed.kills.remove(&status.task_id);
         self.observed.leader_moves.remove(&index);
         self.observed.volumes_seen.remove(&index);
+        // The next launch is to be told the newest of it.
+        reached::write_down(self, now);
         // What etcd said before it ended says nothing about now.
         self.observed.probes.remove(&index);
         self.observed.answering_since.remove(&index);
@@ -311,18 +315,29 @@ impl Model {
                 _ => None,
             });
         let kind = end_kind(end, launch, refusal, place_was_used);
+        let reached = match refusal {
+            Some(Refusal::DataBehind { reached, .. }) => Some(*reached),
+            _ => None,
+        };
         let issued = launch.issued;
         launch.end = Some(LaunchEnd {
             at: now,
             kind,
             why: status.words.clone(),
         });
+        if let Some(reached) = reached {
+            reached::raise(pod, reached, now);
+        }
         match kind {
             EndKind::Asked => pod.failures = Failures::default(),
             // A launch that Mesos dropped at once would otherwise be repeated
             // at the speed of offers. One that had lived is not at fault.
             EndKind::Gone if now.since(issued) >= STEADY_AFTER => {}
-            EndKind::Failed | EndKind::PlaceUnusable | EndKind::Gone => {
+            EndKind::Failed
+            | EndKind::PlaceUnusable
+            | EndKind::DataBehind
+            | EndKind::DataDamaged
+            | EndKind::Gone => {
                 let wait = recovery::back_off(pod.failures.in_a_row);
                 pod.failures.in_a_row += 1;
                 pod.failures.last = Some(status.words.clone());
@@ -453,6 +468,8 @@ fn end_kind(
     match (end, refusal) {
         (TaskEnd::GoneByOperator, _) => EndKind::AgentGivenUp,
         (_, Some(Refusal::DataMissing { .. })) => EndKind::DataMissing,
+        (_, Some(Refusal::DataBehind { .. })) => EndKind::DataBehind,
+        (_, Some(Refusal::DataDamaged { .. })) => EndKind::DataDamaged,
         (TaskEnd::Failed | TaskEnd::Killed, _) if launch.stop_asked.is_some() => {
             EndKind::Asked
         }

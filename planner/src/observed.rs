@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcd_launch::{ClusterId, MemberId, PodIndex, Report};
 
 use crate::offer::{AgentFacts, AgentId, Offer, OfferId, ReservationId, TaskId};
+use crate::record::Reached;
 use crate::time::Timestamp;
 use crate::waiting::OfferRefusal;
 
@@ -33,6 +34,9 @@ pub struct Observed {
     pub probes: BTreeMap<PodIndex, Probe>,
     /// Since when each member's etcd has answered without a break.
     pub answering_since: BTreeMap<PodIndex, Timestamp>,
+    /// How far members are known to have come: newer than the record, which is
+    /// not written anew for every entry.
+    pub reached: BTreeMap<PodIndex, Reached>,
     /// Why agents were refused for a pod when they last made an offer.
     pub refusals: BTreeMap<PodIndex, BTreeMap<AgentId, OfferRefusal>>,
     /// When a change of members was last asked for: what members said before

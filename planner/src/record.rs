@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use etcd_launch::{
-    ClusterId, ClusterToken, Identity, MemberId, PodGeneration, PodIndex,
+    ClusterId, ClusterToken, Identity, LogPosition, MemberId, PodGeneration, PodIndex,
     SupersededIdentity,
 };
 
@@ -159,6 +159,30 @@ pub struct Pod {
     /// is recovery.
     #[serde(default)]
     pub deployed: bool,
+    /// How far its member is known to have come.
+    #[serde(default)]
+    pub reached: Option<Reached>,
+}
+
+impl Pod {
+    /// How far the pod's present member is known to have come.
+    pub fn reached(&self) -> Option<LogPosition> {
+        let reached = self.reached.as_ref()?;
+        let member_id = self.membership.member_id()?;
+        (reached.member_id == member_id).then_some(reached.position)
+    }
+}
+
+/// How far a member's log is known to have come on its disk. etcd itself does
+/// not notice an older copy of its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Which member; it says nothing about another one.
+    pub member_id: MemberId,
+    /// How far.
+    pub position: LogPosition,
+    /// When this was written down.
+    pub at: Timestamp,
 }
 
 impl Pod {
@@ -426,6 +450,10 @@ pub enum EndKind {
     /// The executor cannot use the volume, and etcd was never started on it: the
     /// place is left for another one.
     PlaceUnusable,
+    /// The data on the volume is older than what the member had come to.
+    DataBehind,
+    /// etcd cannot go on with the data on the volume.
+    DataDamaged,
     /// An operator gave the agent up, with everything on it.
     AgentGivenUp,
 }

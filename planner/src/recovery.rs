@@ -58,7 +58,10 @@ pub(crate) fn settle_ended_launches(draft: &mut Draft<'_>) {
         };
         match end.kind {
             EndKind::Asked => pod.restart_asked = false,
-            EndKind::Failed | EndKind::Gone => {}
+            EndKind::Failed
+            | EndKind::Gone
+            | EndKind::DataBehind
+            | EndKind::DataDamaged => {}
             EndKind::DataMissing => {
                 pod.launch = None;
                 lose_member(draft, index, &end.why);

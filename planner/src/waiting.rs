@@ -82,6 +82,20 @@ pub enum WaitingReason {
         /// The newest failure.
         last: String,
     },
+    /// The member's data is older than what it had, so it is not started.
+    DataBehind {
+        /// In the executor's words.
+        why: String,
+        /// Failures in a row.
+        failures: u32,
+    },
+    /// etcd cannot go on with the member's data.
+    DataDamaged {
+        /// In the executor's words.
+        why: String,
+        /// Failures in a row.
+        failures: u32,
+    },
     /// Launched; what the executor last reported.
     Launching {
         /// In the executor's words.
@@ -160,6 +174,8 @@ impl WaitingReason {
             WaitingReason::AwaitsApproval { .. } => "awaits_approval",
             WaitingReason::OtherFounders { .. } => "other_founders",
             WaitingReason::BackOff { .. } => "back_off",
+            WaitingReason::DataBehind { .. } => "data_behind",
+            WaitingReason::DataDamaged { .. } => "data_damaged",
             WaitingReason::Launching { .. } => "launching",
             WaitingReason::NoQuorum { .. } => "no_quorum",
             WaitingReason::AgentUnreachable { .. } => "agent_unreachable",
@@ -239,6 +255,16 @@ impl fmt::Display for WaitingReason {
                 f,
                 "failed {failures} times in a row and waits before the next try: {last}"
             ),
+            WaitingReason::DataBehind { why, failures } => write!(
+                f,
+                "data behind the cluster: reset or replace (launched in vain {}: {why})",
+                times(*failures)
+            ),
+            WaitingReason::DataDamaged { why, failures } => write!(
+                f,
+                "data damaged: reset or replace (launched in vain {}: {why})",
+                times(*failures)
+            ),
             WaitingReason::Launching { phase } => write!(f, "launched: {phase}"),
             WaitingReason::NoQuorum { what } => write!(f, "no quorum: {what}"),
             WaitingReason::AgentUnreachable { hostname } => {
@@ -281,6 +307,13 @@ impl fmt::Display for WaitingReason {
                 write!(f, "before members are changed: {why}")
             }
         }
+    }
+}
+
+fn times(failures: u32) -> String {
+    match failures {
+        1 => "once".to_owned(),
+        failures => format!("{failures} times in a row"),
     }
 }
 

@@ -107,9 +107,11 @@ impl Published {
         if let Some(end) = &launch.end {
             return Some(match end.kind {
                 EndKind::Asked => "TASK_KILLED",
-                EndKind::Failed | EndKind::DataMissing | EndKind::PlaceUnusable => {
-                    "TASK_FAILED"
-                }
+                EndKind::Failed
+                | EndKind::DataMissing
+                | EndKind::PlaceUnusable
+                | EndKind::DataBehind
+                | EndKind::DataDamaged => "TASK_FAILED",
                 EndKind::Gone => "TASK_LOST",
                 EndKind::AgentGivenUp => "TASK_GONE_BY_OPERATOR",
             });

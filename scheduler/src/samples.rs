@@ -201,6 +201,7 @@ pub(crate) fn launch_spec(target: &Target, advertise_host: &str) -> LaunchSpec {
         history: DataHistory {
             was_started: false,
             superseded: Vec::new(),
+            reached: None,
         },
         peers: Vec::new(),
         scheme: target.scheme,

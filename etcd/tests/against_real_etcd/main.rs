@@ -7,6 +7,7 @@
 
 mod birth;
 mod calls;
+mod log_ends;
 mod lost_quorum;
 mod refusals;
 mod servers;

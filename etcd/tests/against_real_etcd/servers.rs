@@ -141,9 +141,14 @@ impl TestMember {
         MemberClient::connect(&self.client_url, None).await.unwrap()
     }
 
+    /// etcd's log, of all its starts.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// The last lines of etcd's log, for messages.
     pub(crate) fn log_tail(&self) -> String {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(5)..].join("\n")
     }

@@ -96,6 +96,7 @@ impl Sandbox {
             history: DataHistory {
                 was_started: false,
                 superseded: vec![],
+                reached: None,
             },
             peers,
             scheme: Scheme::Http,
