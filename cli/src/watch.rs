@@ -14,7 +14,12 @@ use crate::tree;
 use crate::utc;
 
 /// Between two looks at the plan. Answers come from memory.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// A command is answered once it is stored, and shows in the plans with the
+/// scheduler's next turn, milliseconds later. Whoever restarts a pod and watches the
+/// recovery at once must not be told that all is complete already.
+const COMPLETE_LOOKS: u32 = 2;
 
 /// A scheduler that is away for longer does not just restart.
 const AWAY_FOR: Duration = Duration::from_secs(120);
@@ -42,6 +47,7 @@ pub(crate) async fn plan(
         (false, false) => Screen::Lines { last: Parts::new() },
     };
     let mut heard: Option<(Instant, PlanInfo)> = None;
+    let mut complete = 0;
     loop {
         match client.read::<PlanInfo>(&request).await {
             Ok(plan) => {
@@ -49,7 +55,8 @@ pub(crate) async fn plan(
                 if !plan.errors.is_empty() {
                     return Err(Failure::PlanHasErrors(name.clone()));
                 }
-                if plan.status == COMPLETE {
+                complete = if plan.status == COMPLETE { complete + 1 } else { 0 };
+                if complete == COMPLETE_LOOKS {
                     return Ok(());
                 }
                 heard = Some((Instant::now(), plan));

@@ -350,6 +350,7 @@ fn a_plan_is_watched_until_it_is_complete() {
         // A scheduler that restarts behind a proxy.
         &response("503 Service Unavailable", TEXT, ""),
         &answer("COMPLETE", "200 OK"),
+        &answer("COMPLETE", "200 OK"),
     ]);
     let ended = run(&format!("plan watch deploy --url {}", stand_in.url()), &[]);
     assert_eq!((ended.code, ended.error.as_str()), (0, ""));
@@ -369,7 +370,7 @@ fn a_plan_is_watched_until_it_is_complete() {
             "deploy agents etcd-0:[node]: COMPLETE",
         ]
     );
-    assert_eq!(stand_in.asked().len(), 4);
+    assert_eq!(stand_in.asked().len(), 5);
 
     let stand_in = StandIn::answering(&[&answer("PENDING", "202 Accepted")]);
     let words = format!("plan watch deploy --for 0.001 --url {}", stand_in.url());

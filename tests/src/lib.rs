@@ -5,6 +5,7 @@
 //! (`make setup`); `make test` sees to both. A missing part is a failure, never
 //! a skipped test.
 
+pub mod command_line;
 pub mod etcd;
 pub mod programs;
 pub mod scheduler;

@@ -12,6 +12,7 @@ use reqwest::StatusCode;
 use rustix::process::Pid;
 use serde_json::{Value, json};
 
+use crate::command_line::CommandLine;
 use crate::programs;
 use crate::service::{is_healthy, summary};
 
@@ -182,6 +183,11 @@ impl Scheduler {
             request = request.bearer_auth(token);
         }
         Ok(request.send().await?.status())
+    }
+
+    /// The command line, at work for this scheduler.
+    pub fn command_line(&self) -> Result<CommandLine> {
+        CommandLine::new(&self.url, TOKEN)
     }
 
     /// The service's status.
