@@ -55,7 +55,11 @@ pub(crate) async fn plan(
                 if !plan.errors.is_empty() {
                     return Err(Failure::PlanHasErrors(name.clone()));
                 }
-                complete = if plan.status == COMPLETE { complete + 1 } else { 0 };
+                complete = if plan.status == COMPLETE {
+                    complete + 1
+                } else {
+                    0
+                };
                 if complete == COMPLETE_LOOKS {
                     return Ok(());
                 }

@@ -63,10 +63,9 @@ async fn an_operator_looks_pauses_restarts_and_watches() {
     for text in [
         "etcd-0   ",
         "etcd-2   ",
-        "interrupt deploy",
-        "continue deploy",
+        "request taken: interrupt plan deploy [asked by token-on-line-1]",
+        "request taken: continue plan deploy",
         "restart etcd-1 in place",
-        "[asked by token-on-line-1]",
     ] {
         assert!(told.contains(text), "{text}:\n{told}");
     }
