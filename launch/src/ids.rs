@@ -11,7 +11,28 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 )]
 pub struct PodIndex(pub u16);
 
+/// What is added to the number of a pod for its member that leaves while a
+/// successor joins. No service has that many pods.
+const LEAVING: u16 = 10_000;
+
 impl PodIndex {
+    /// The pod's member that leaves, while its successor is the pod.
+    #[must_use]
+    pub fn leaving(self) -> Self {
+        PodIndex(self.successor().0 + LEAVING)
+    }
+
+    /// Whether this is a member that leaves.
+    pub fn is_leaving(self) -> bool {
+        self.0 >= LEAVING
+    }
+
+    /// The pod that a member which leaves makes way for; itself for all others.
+    #[must_use]
+    pub fn successor(self) -> Self {
+        PodIndex(self.0 % LEAVING)
+    }
+
     /// The task's name, which is also the name of the etcd member.
     pub fn task_name(self) -> String {
         format!("{self}-node")
@@ -25,7 +46,8 @@ impl PodIndex {
 
 impl fmt::Display for PodIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "etcd-{}", self.0)
+        let leaving = if self.is_leaving() { "-leaving" } else { "" };
+        write!(f, "etcd-{}{leaving}", self.successor().0)
     }
 }
 
@@ -222,6 +244,11 @@ mod tests {
         check("kafka-1", None);
         assert_eq!(PodIndex(2).task_name(), "etcd-2-node");
         assert_eq!(PodIndex::of_task_name("etcd-2-node"), Some(PodIndex(2)));
+        assert_eq!(PodIndex(2).leaving().to_string(), "etcd-2-leaving");
+        assert_eq!(PodIndex(2).leaving().leaving(), PodIndex(2).leaving());
+        assert_eq!(PodIndex(2).leaving().successor(), PodIndex(2));
+        assert_eq!("etcd-10002".parse::<PodIndex>(), Err(NotAPodName));
+        assert_eq!("etcd-2-leaving".parse::<PodIndex>(), Err(NotAPodName));
         assert_eq!(PodIndex::of_task_name("etcd-2"), None);
     }
 

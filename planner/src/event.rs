@@ -55,6 +55,14 @@ pub enum Event {
         /// Which.
         pod: PodIndex,
     },
+    /// An operator wants a pod's member exchanged for a new one elsewhere, and it
+    /// was judged to be possible ([`crate::replacing::judge`]).
+    ReplaceAsked {
+        /// Which.
+        pod: PodIndex,
+        /// Not after its successor has joined, but before.
+        leaves_first: bool,
+    },
     /// An operator tells a plan something, and it was judged to be taken.
     PlanCommand(PlanCommand),
     /// Time has passed.

@@ -1,34 +1,32 @@
 //! Giving back places that no pod uses any more.
 //!
-//! Only places where etcd never started are given back here: there is nothing
-//! on them that anybody could miss. All others may hold the newest copy of the
-//! data and stay until that is proven wrong.
+//! Where etcd never started there is nothing that anybody could miss. Any other
+//! place may hold the newest copy of the data, or the only one, and is kept until
+//! it cannot be: until the pod's present member is a voter and all members of the
+//! cluster are well and at rest. Then each of them has everything that was ever
+//! acknowledged. That an offer shows the place proves that its task has ended.
 
 use std::time::Duration;
 
 use crate::draft::Draft;
 use crate::effect::Effect;
+use crate::membership;
 use crate::offer::{Offer, ReservationId};
-use crate::record::AbandonedPlacement;
+use crate::record::{AbandonedPlacement, Cluster, Membership};
 
 /// An abandoned place that its agent's offers do not show after this time is
 /// not there. Earlier, the operations that make it may still be under way.
 const ABSENT_AFTER: Duration = Duration::from_secs(60);
 
-/// For how long offers are asked for on account of empty places. After that
-/// they are given back whenever offers are asked for anyway: their agent may
-/// never return.
-const LOOKED_FOR: Duration = Duration::from_secs(600);
-
-/// Gives back what the offers at hand show of empty places, and forgets the
-/// places that are not there.
-pub(crate) fn give_back_empty_places(draft: &mut Draft<'_>) {
+/// Gives back what the offers at hand show of places that nobody can miss, and
+/// forgets the places that are not there.
+pub(crate) fn give_back_places(draft: &mut Draft<'_>) {
     let now = draft.now();
     let abandoned = std::mem::take(&mut draft.record.abandoned);
     let mut kept = Vec::with_capacity(abandoned.len());
     for place in abandoned {
         let reservation_id = &place.placement.reservation_id;
-        if !place.never_used || is_being_given_back(draft, reservation_id) {
+        if !can_be_missed(draft, &place) || is_being_given_back(draft, reservation_id) {
             kept.push(place);
             continue;
         }
@@ -57,14 +55,32 @@ pub(crate) fn give_back_empty_places(draft: &mut Draft<'_>) {
     draft.record.abandoned = kept;
 }
 
-/// Whether empty places are worth asking for offers.
+/// Whether offers are wanted on account of places that are to be given back: as
+/// long as there are any, for their agents may come back at any time.
 pub(crate) fn are_looked_for(draft: &Draft<'_>) -> bool {
-    let now = draft.now();
     draft
         .record
         .abandoned
         .iter()
-        .any(|place| place.never_used && now.since(place.since) < LOOKED_FOR)
+        .any(|place| can_be_missed(draft, place))
+}
+
+/// Whether nobody needs what is there.
+fn can_be_missed(draft: &Draft<'_>, place: &AbandonedPlacement) -> bool {
+    if place.never_used {
+        return true;
+    }
+    let at_rest = draft.record.pods.values().all(|pod| {
+        matches!(
+            pod.membership,
+            Membership::Founder(_) | Membership::Voter(_)
+        ) && pod.replace_asked.is_none()
+    });
+    let has_successor = draft.record.pods.contains_key(&place.pod);
+    matches!(draft.record.cluster, Cluster::Formed(_))
+        && at_rest
+        && has_successor
+        && membership::unsettled(draft).is_none()
 }
 
 /// Whether the offer shows the place, and if so, whether with its volume.

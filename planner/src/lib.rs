@@ -52,6 +52,7 @@ mod reached;
 mod reconciling;
 pub mod record;
 mod recovery;
+pub mod replacing;
 mod restarting;
 pub mod target;
 pub mod time;

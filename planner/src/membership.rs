@@ -129,7 +129,10 @@ fn pods_to_change(draft: &Draft<'_>) -> Vec<PodIndex> {
                 .as_ref()
                 .is_some_and(|placement| placement.stage == PlacementStage::Confirmed);
             let urgency = urgency(&pod.membership, placed)?;
-            (!is_held(draft, *index)).then_some((urgency, *index))
+            // A member that has left does not join again.
+            let has_left = index.is_leaving() && pod.membership == Membership::Absent;
+            let changes = !has_left && !is_held(draft, *index);
+            changes.then_some((urgency, *index))
         })
         .collect();
     pods.sort_unstable();
@@ -297,7 +300,7 @@ fn add(draft: &mut Draft<'_>, index: PodIndex, peer_url: String) {
 }
 
 /// What must still come before a member can be added.
-fn unsettled(draft: &Draft<'_>) -> Option<String> {
+pub(crate) fn unsettled(draft: &Draft<'_>) -> Option<String> {
     let now = draft.now();
     for voter in quorum::voters(&draft.record) {
         if !quorum::is_healthy_voter_seen(draft.model, voter) {

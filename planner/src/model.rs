@@ -14,9 +14,10 @@ use crate::offer::TaskId;
 use crate::plan_commands;
 use crate::reached;
 use crate::record::{
-    EndKind, Failures, Launch, LaunchEnd, PlacementStage, Record, TargetId,
+    EndKind, Failures, Launch, LaunchEnd, PlacementStage, Record, ReplaceAsked, TargetId,
 };
 use crate::recovery::{self, STEADY_AFTER};
+use crate::replacing;
 use crate::target::Target;
 use crate::time::Timestamp;
 
@@ -141,11 +142,17 @@ impl Model {
                     pod.restart_asked = true;
                 }
             }
+            Event::ReplaceAsked { pod, leaves_first } => {
+                if let Some(pod) = self.record.pods.get_mut(&pod) {
+                    pod.replace_asked = Some(ReplaceAsked { leaves_first });
+                }
+            }
             Event::PlanCommand(command) => {
                 plan_commands::carry_out(self, &command, now);
             }
             Event::Tick => {}
         }
+        replacing::begin(self);
     }
 
     /// An operation that failed is acted on by the next plan, which sees what
@@ -244,7 +251,10 @@ impl Model {
         let before = self.observed.tasks.remove(&index);
         let report = status
             .report
-            .filter(|report| report.pod == index && report.generation == pod.generation)
+            .filter(|report| {
+                report.pod.successor() == index.successor()
+                    && report.generation == pod.generation
+            })
             // Mesos repeats statuses without the executor's data.
             .or_else(|| before.as_ref().and_then(|seen| seen.report.clone()));
         let phase = report.as_ref().map(|report| &report.phase);

@@ -58,6 +58,28 @@ pub struct Observed {
     pub leader_moves: BTreeMap<PodIndex, Timestamp>,
 }
 
+impl Observed {
+    /// What was seen of a pod is from now on what was seen of another one.
+    pub(crate) fn rename(&mut self, from: PodIndex, to: PodIndex) {
+        fn rename<Seen>(
+            seen: &mut BTreeMap<PodIndex, Seen>,
+            from: PodIndex,
+            to: PodIndex,
+        ) {
+            if let Some(of_pod) = seen.remove(&from) {
+                seen.insert(to, of_pod);
+            }
+        }
+        rename(&mut self.tasks, from, to);
+        rename(&mut self.probes, from, to);
+        rename(&mut self.answering_since, from, to);
+        rename(&mut self.refusals, from, to);
+        rename(&mut self.volumes_seen, from, to);
+        rename(&mut self.failed_operations, from, to);
+        rename(&mut self.leader_moves, from, to);
+    }
+}
+
 /// The connection to the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MesosLink {

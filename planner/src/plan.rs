@@ -17,6 +17,7 @@ use crate::own_places;
 use crate::placing;
 use crate::reconciling;
 use crate::recovery;
+use crate::replacing;
 use crate::restarting;
 use crate::time::Turn;
 use crate::waiting::WaitingReason;
@@ -50,11 +51,12 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     recovery::settle_ended_launches(&mut draft);
     recovery::note_healthy_pods(&mut draft);
     holding::forget_what_is_over(&mut draft);
-    leaving::give_back_empty_places(&mut draft);
+    leaving::give_back_places(&mut draft);
     birth::look_for_quorum(&mut draft);
     birth::clear_failed_birth(&mut draft);
     // What is to be done, the most urgent first.
     membership::change_one_member(&mut draft);
+    replacing::exchange_members(&mut draft);
     restarting::restart_one_pod(&mut draft);
     placing::place_pods(&mut draft);
     birth::fix_founders(&mut draft);

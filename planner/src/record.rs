@@ -154,6 +154,10 @@ pub struct Pod {
     pub superseded: BTreeSet<SupersededIdentity>,
     /// An operator asked for a restart that has not been done yet.
     pub restart_asked: bool,
+    /// An operator asked for another member in its place, and the present one has
+    /// not begun to leave yet.
+    #[serde(default)]
+    pub replace_asked: Option<ReplaceAsked>,
     /// It was a healthy voter once, since an operator last told its step of the
     /// deploy plan to begin anew. That step stays complete, and what comes after
     /// is recovery.
@@ -193,6 +197,14 @@ impl Pod {
             self.place_was_used = true;
         }
     }
+}
+
+/// An operator's wish that a pod's member be exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplaceAsked {
+    /// The member leaves before its successor has joined. A member that is down
+    /// does so in any case.
+    pub leaves_first: bool,
 }
 
 /// A place on an agent: reservations and a volume.
@@ -421,6 +433,8 @@ pub struct Launch {
 pub enum StopCause {
     /// An operator asked for a restart.
     Restart,
+    /// Its member makes way for another one.
+    Replace,
     /// The birth that it belongs to failed.
     AbandonedBirth,
 }

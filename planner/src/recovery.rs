@@ -122,7 +122,7 @@ fn avoid(draft: &mut Draft<'_>, agent_id: AgentId, why: &str) {
 
 /// Lets go of a placement. Nothing on it is touched: it may hold the newest
 /// copy of the data.
-fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
+pub(crate) fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
     let now = draft.now();
     let pod = draft.pod_mut(index);
     let member_never_started = match &pod.membership {
@@ -137,7 +137,7 @@ fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
     if let Some(placement) = pod.placement.take() {
         pod.generation = pod.generation.next();
         draft.record.abandoned.push(AbandonedPlacement {
-            pod: index,
+            pod: index.successor(),
             placement,
             since: now,
             why: why.to_owned(),
@@ -149,7 +149,7 @@ fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
 
 /// Records that a pod's member is gone for good, whatever that means at this
 /// stage of the cluster's life.
-fn lose_member(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
+pub(crate) fn lose_member(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
     match draft.record.cluster.clone() {
         // Nobody has an identity, or all identities are being cleared.
         Cluster::Unborn | Cluster::Abandoning { .. } => {}

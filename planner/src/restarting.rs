@@ -42,7 +42,7 @@ pub(crate) fn restart_one_pod(draft: &mut Draft<'_>) {
     for index in asked.into_iter().filter(|index| *index != chosen) {
         draft.wait(index, WaitingReason::OneAtATime { busy: chosen });
     }
-    stop(draft, chosen);
+    stop(draft, chosen, StopCause::Restart);
 }
 
 /// A restart that a plan was told waits while the plan is paused; one that the pod
@@ -84,7 +84,9 @@ fn forget_restarts_of_stopped_pods(draft: &mut Draft<'_>) {
     }
 }
 
-fn stop(draft: &mut Draft<'_>, index: PodIndex) {
+/// The next step towards a stopped task: quorum is asked, leadership is moved away,
+/// the task is told.
+pub(crate) fn stop(draft: &mut Draft<'_>, index: PodIndex, cause: StopCause) {
     let begun = draft
         .pod(index)
         .launch
@@ -117,7 +119,7 @@ fn stop(draft: &mut Draft<'_>, index: PodIndex) {
     let Some(launch) = draft.pod_mut(index).launch.as_mut() else {
         return;
     };
-    launch.stop_asked.get_or_insert(StopCause::Restart);
+    launch.stop_asked.get_or_insert(cause);
     let (task_id, agent_id) = (launch.task_id.clone(), launch.agent_id.clone());
     reconciling::kill(draft, Some(index), task_id, agent_id);
     draft.wait(index, WaitingReason::Stopping);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use etcd_launch::PodIndex;
 use etcd_planner::overrides::PlanPart;
 use etcd_planner::plan_commands::{PlanRefusal, PlanVerb};
+use etcd_planner::replacing::ReplaceRefusal;
 use tokio::sync::oneshot;
 
 /// Commands that may wait for the loop. It takes one within milliseconds, so a
@@ -20,6 +21,8 @@ pub struct Order {
     pub by: Actor,
     /// What.
     pub command: Command,
+    /// For the answer.
+    pub reply: Reply,
 }
 
 /// Who asks through the API: the name of a token, never the token itself.
@@ -49,14 +52,19 @@ impl fmt::Display for Actor {
 pub type Reply = oneshot::Sender<Result<(), CommandRefusal>>;
 
 /// Something that an operator asks for through the API.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Restart a pod in place: same agent, same volume, same member.
     RestartPod {
         /// Which.
         pod: PodIndex,
-        /// For the answer.
-        reply: Reply,
+    },
+    /// Exchange a pod's member for a new one on another agent.
+    ReplacePod {
+        /// Which.
+        pod: PodIndex,
+        /// Not after its successor has joined, but before.
+        leaves_first: bool,
     },
     /// Tell a plan, a phase or a step something.
     TellPlan {
@@ -64,8 +72,6 @@ pub enum Command {
         verb: PlanVerb,
         /// To which part.
         part: PlanPart,
-        /// For the answer.
-        reply: Reply,
     },
 }
 
@@ -73,7 +79,7 @@ impl Command {
     /// The pod that it is about, if it is about one.
     pub fn pod(&self) -> Option<PodIndex> {
         match self {
-            Command::RestartPod { pod, .. } => Some(*pod),
+            Command::RestartPod { pod } | Command::ReplacePod { pod, .. } => Some(*pod),
             Command::TellPlan { part, .. } => part.step,
         }
     }
@@ -83,8 +89,16 @@ impl Command {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Command::RestartPod { pod, .. } => write!(f, "restart {pod} in place"),
-            Command::TellPlan { verb, part, .. } => {
+            Command::RestartPod { pod } => write!(f, "restart {pod} in place"),
+            Command::ReplacePod {
+                pod,
+                leaves_first: false,
+            } => write!(f, "replace {pod}"),
+            Command::ReplacePod {
+                pod,
+                leaves_first: true,
+            } => write!(f, "replace {pod}, which leaves before its successor joins"),
+            Command::TellPlan { verb, part } => {
                 write!(f, "{} {part}", verb.as_str())
             }
         }
@@ -100,6 +114,9 @@ pub enum CommandRefusal {
     /// A plan command that changes nothing.
     #[error(transparent)]
     Plan(#[from] PlanRefusal),
+    /// A member that cannot be exchanged.
+    #[error("{0} is not replaced: {1}")]
+    Replace(PodIndex, #[source] ReplaceRefusal),
     /// The pod is in no state for it.
     #[error("not now: {why}")]
     NotNow {

@@ -13,6 +13,7 @@ use etcd_launch::{ClusterId, ClusterToken, Founder, MemberId, PodIndex};
 use etcd_planner::event::OperationVerdict;
 use etcd_planner::offer::FrameworkId;
 use etcd_planner::plan_commands::{self, PlanCommand};
+use etcd_planner::replacing;
 use etcd_planner::{Effect, EffectId, Event, Model, Record, Turn, plan, quorum};
 use mesos_v1::scheduler::{Call, call, event};
 use mesos_v1::{Epoch, SessionEvent, SubscriptionError, v1};
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use crate::clock;
-use crate::commands::{Command, CommandRefusal, Order};
+use crate::commands::{Actor, Command, CommandRefusal, Order};
 use crate::effects::{self, FileSource, MesosJob};
 use crate::events::Journal;
 use crate::failpoint::{self, EVENT, Stage};
@@ -288,57 +289,57 @@ impl EventLoop {
 
     fn take_order(&mut self, order: Order) -> Result<(), LoopError> {
         info!(by = %order.by, command = %order.command, "an operator asks");
-        let (by, request) = (order.by, order.command.to_string());
-        let (about, now) = (order.command.pod(), clock::now());
-        match order.command {
-            Command::RestartPod { pod, reply } => {
-                let answer = self.note_restart_wish(pod)?;
-                let journal = &mut self.wiring.journal;
-                journal.note_request(&by, &request, about, &answer, now);
-                // The asker may have gone away; the wish stands all the same.
-                let _ = reply.send(answer);
-            }
-            Command::TellPlan { verb, part, reply } => {
-                let command = PlanCommand {
-                    verb,
-                    part,
-                    by: by.to_string(),
-                };
-                let answer = self.note_plan_command(command)?;
-                let journal = &mut self.wiring.journal;
-                journal.note_request(&by, &request, about, &answer, now);
-                let _ = reply.send(answer);
-            }
-        }
+        let (request, about) = (order.command.to_string(), order.command.pod());
+        let answer = self.note_wish(order.command, &order.by)?;
+        self.wiring.journal.note_request(
+            &order.by,
+            &request,
+            about,
+            &answer,
+            clock::now(),
+        );
+        // The asker may have gone away; the wish stands all the same.
+        let _ = order.reply.send(answer);
         Ok(())
     }
 
-    /// Stores what a plan is told; the next turns act on it.
-    fn note_plan_command(
+    /// Judges what is asked for and, if it is taken, stores it; the next turns
+    /// carry it out.
+    fn note_wish(
         &mut self,
-        command: PlanCommand,
+        command: Command,
+        by: &Actor,
     ) -> Result<Result<(), CommandRefusal>, LoopError> {
-        if let Err(refusal) = plan_commands::judge(&self.model, &command) {
-            return Ok(Err(refusal.into()));
-        }
-        self.apply(Event::PlanCommand(command));
+        let event = match self.judge(command, by) {
+            Ok(event) => event,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.apply(event);
         let record = self.model.record.clone();
         self.persist(&record, &[])?;
         Ok(Ok(()))
     }
 
-    /// Stores the wish; the next turns carry it out.
-    fn note_restart_wish(
-        &mut self,
-        pod: PodIndex,
-    ) -> Result<Result<(), CommandRefusal>, LoopError> {
-        if !self.model.record.pods.contains_key(&pod) {
-            return Ok(Err(CommandRefusal::UnknownPod(pod)));
+    fn judge(&self, command: Command, by: &Actor) -> Result<Event, CommandRefusal> {
+        if let Command::RestartPod { pod } | Command::ReplacePod { pod, .. } = command
+            && !self.model.record.pods.contains_key(&pod)
+        {
+            return Err(CommandRefusal::UnknownPod(pod));
         }
-        self.apply(Event::RestartAsked { pod });
-        let record = self.model.record.clone();
-        self.persist(&record, &[])?;
-        Ok(Ok(()))
+        match command {
+            Command::RestartPod { pod } => Ok(Event::RestartAsked { pod }),
+            Command::ReplacePod { pod, leaves_first } => {
+                replacing::judge(&self.model, pod)
+                    .map_err(|refusal| CommandRefusal::Replace(pod, refusal))?;
+                Ok(Event::ReplaceAsked { pod, leaves_first })
+            }
+            Command::TellPlan { verb, part } => {
+                let by = by.to_string();
+                let command = PlanCommand { verb, part, by };
+                plan_commands::judge(&self.model, &command)?;
+                Ok(Event::PlanCommand(command))
+            }
+        }
     }
 
     fn take_session_event(&mut self, event: SessionEvent) -> Result<(), LoopError> {

@@ -295,7 +295,7 @@ impl PodChange<'_> {
 
     fn asker_of_stop(&self, launch: &Launch) -> Option<Actor> {
         match launch.stop_asked? {
-            StopCause::Restart => self.asker.cloned(),
+            StopCause::Restart | StopCause::Replace => self.asker.cloned(),
             StopCause::AbandonedBirth => None,
         }
     }
@@ -353,6 +353,7 @@ fn name(record: &Record, member_id: MemberId) -> String {
 fn words(cause: StopCause) -> &'static str {
     match cause {
         StopCause::Restart => "a restart was asked for",
+        StopCause::Replace => "another member takes its place",
         StopCause::AbandonedBirth => "the cluster could not form and starts over",
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::{ApiState, answer};
-use crate::commands::{Actor, Command, CommandRefusal, Order, Reply};
+use crate::commands::{Actor, Command, CommandRefusal, Order};
 
 /// The loop takes a command within milliseconds, storing included.
 const LOOP_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -19,13 +19,10 @@ const LOOP_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 pub(super) async fn ask_loop(
     state: &ApiState,
     by: Actor,
-    command: impl FnOnce(Reply) -> Command,
+    command: Command,
 ) -> Result<Result<(), CommandRefusal>, Box<Response>> {
     let (reply, answered) = oneshot::channel();
-    let order = Order {
-        by,
-        command: command(reply),
-    };
+    let order = Order { by, command, reply };
     let silence = match state.commands.try_send(order) {
         Ok(()) => match tokio::time::timeout(LOOP_ANSWERS_WITHIN, answered).await {
             Ok(Ok(answer)) => return Ok(answer),

@@ -73,7 +73,7 @@ async fn take(state: &ApiState, by: Actor, asked: &Asked<'_>) -> Response {
         Ok(understood) => understood,
         Err(response) => return *response,
     };
-    let command = |reply| Command::TellPlan { verb, part, reply };
+    let command = Command::TellPlan { verb, part };
     match asking::ask_loop(state, by, command).await {
         Ok(Ok(())) => answer::ok(&Message { message }),
         Ok(Err(CommandRefusal::Plan(refusal))) => {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::{Extension, Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -15,6 +16,7 @@ use etcd_api::{
 };
 use etcd_launch::PodIndex;
 use etcd_planner::record::{Launch, Placement};
+use serde::Deserialize;
 
 use super::routes::Routes;
 use super::{ApiState, answer, asking};
@@ -31,7 +33,7 @@ pub(super) fn routes() -> Routes {
         .get("/v1/pod/{pod}/status", one_status)
         .get("/v1/pod/{pod}/info", info)
         .post("/v1/pod/{pod}/restart", restart)
-        .post("/v1/pod/{pod}/replace", not_yet)
+        .post("/v1/pod/{pod}/replace", replace)
         .post("/v1/pod/{pod}/pause", not_yet)
         .post("/v1/pod/{pod}/resume", not_yet)
 }
@@ -86,8 +88,40 @@ async fn restart(
         Ok(pod) => pod,
         Err(response) => return *response,
     };
-    let command = |reply| Command::RestartPod { pod, reply };
-    match asking::ask_loop(&state, by, command).await {
+    tell(&state, by, pod, Command::RestartPod { pod }).await
+}
+
+/// What may stand behind the path of `replace`.
+#[derive(Debug, Deserialize)]
+struct HowToReplace {
+    /// The member leaves before its successor has joined.
+    #[serde(default)]
+    force: bool,
+}
+
+async fn replace(
+    State(state): State<ApiState>,
+    Extension(by): Extension<Actor>,
+    Path(pod): Path<String>,
+    how: Result<Query<HowToReplace>, QueryRejection>,
+) -> Response {
+    let pod = match known_pod(&state.published(), &pod) {
+        Ok(pod) => pod,
+        Err(response) => return *response,
+    };
+    let Ok(Query(how)) = how else {
+        return answer::text(
+            StatusCode::BAD_REQUEST,
+            "force is either true or false".to_owned(),
+        );
+    };
+    let leaves_first = how.force;
+    tell(&state, by, pod, Command::ReplacePod { pod, leaves_first }).await
+}
+
+/// Hands a command for a pod to the loop, and answers as the SDK does.
+async fn tell(state: &ApiState, by: Actor, pod: PodIndex, command: Command) -> Response {
+    match asking::ask_loop(state, by, command).await {
         Ok(Ok(())) => answer::ok(&PodCommandResult {
             pod: pod.to_string(),
             tasks: vec![pod.task_name()],

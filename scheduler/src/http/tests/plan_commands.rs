@@ -14,7 +14,7 @@ fn obeying(mut model: Model) -> Service {
     let (published, receiver) = watch::channel(Arc::new(samples::published(&model)));
     tokio::spawn(async move {
         while let Some(order) = received.recv().await {
-            let Command::TellPlan { verb, part, reply } = order.command else {
+            let Command::TellPlan { verb, part } = order.command else {
                 panic!("{}", order.command)
             };
             let command = PlanCommand {
@@ -28,7 +28,10 @@ fn obeying(mut model: Model) -> Service {
                 model.apply(event, samples::NOW);
                 published.send_replace(Arc::new(samples::published(&model)));
             }
-            reply.send(judged.map_err(CommandRefusal::Plan)).unwrap();
+            order
+                .reply
+                .send(judged.map_err(CommandRefusal::Plan))
+                .unwrap();
         }
     });
     Service {

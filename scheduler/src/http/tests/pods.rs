@@ -133,11 +133,8 @@ async fn restarting_a_pod() {
         let asking = tokio::spawn(router(state.clone()).oneshot(request));
         let order = service.commands.recv().await.unwrap();
         assert_eq!(order.by, Actor::named("alice"));
-        let Command::RestartPod { pod, reply } = order.command else {
-            panic!("{}", order.command)
-        };
-        assert_eq!(pod, PodIndex(1));
-        reply.send(reply_with).unwrap();
+        assert_eq!(order.command, Command::RestartPod { pod: PodIndex(1) });
+        order.reply.send(reply_with).unwrap();
         let response = asking.await.unwrap().unwrap();
         assert_eq!(response.status().as_u16(), status);
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();

@@ -1,0 +1,337 @@
+//! Exchanging a pod's member for a new one on another agent.
+//!
+//! A member in good health leaves only after its successor has joined: it goes on
+//! under a name of its own ([`PodIndex::leaving`]) while the pod begins anew. So
+//! the cluster never has fewer voters than it should, and nothing is given up
+//! before there is something better. A member that is down cannot wait for that,
+//! because etcd takes in nobody while one of three voters is down: it leaves first.
+//!
+//! Either way the old place is kept until the successor is a voter and all members
+//! are well ([`crate::leaving`]).
+
+use std::time::Duration;
+
+use etcd_launch::PodIndex;
+
+use crate::draft::Draft;
+use crate::effect::Effect;
+use crate::membership;
+use crate::model::Model;
+use crate::observed::TaskState;
+use crate::quorum::{self, StopWouldCostQuorum};
+use crate::record::{Cluster, Membership, Pod, StopCause};
+use crate::recovery;
+use crate::restarting;
+use crate::waiting::WaitingReason;
+
+/// What old places are kept for, in the words that operators see.
+const REPLACED: &str = "an operator asked for another member in its place";
+
+/// How long a member's etcd may be silent before it counts as down.
+const SILENT_IS_DOWN_AFTER: Duration = Duration::from_secs(10);
+
+/// Why a member is not exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplaceRefusal {
+    /// There is nobody else who has the data.
+    #[error(
+        "it is the only voter, and its data would go with it; make a backup and restore \
+         it, or grow the cluster first"
+    )]
+    OnlyVoter,
+    /// The others could not agree on the exchange, or not go on without it.
+    #[error(
+        "{healthy_without} of {voters} voters are in good health without it, and a \
+         majority is needed; bring back the others first"
+    )]
+    WouldCostQuorum {
+        /// Voters in good health without it.
+        healthy_without: usize,
+        /// All voters.
+        voters: usize,
+    },
+    /// It is being exchanged already.
+    #[error("it is being replaced already")]
+    BeingReplaced,
+}
+
+/// Whether a pod's member may be exchanged now. Asked once more, from what is seen
+/// then, before anything is stopped.
+///
+/// # Errors
+///
+/// Why not.
+pub fn judge(model: &Model, index: PodIndex) -> Result<(), ReplaceRefusal> {
+    let record = &model.record;
+    let Some(pod) = record.pods.get(&index) else {
+        return Ok(());
+    };
+    if pod.replace_asked.is_some() || record.pods.contains_key(&index.leaving()) {
+        return Err(ReplaceRefusal::BeingReplaced);
+    }
+    let is_formed = matches!(record.cluster, Cluster::Formed(_));
+    if !is_formed || !pod.membership.is_voter() {
+        return Ok(());
+    }
+    if quorum::voters(record).len() == 1 {
+        return Err(ReplaceRefusal::OnlyVoter);
+    }
+    quorum::may_stop(model, record, index).map_err(|cost| {
+        let StopWouldCostQuorum {
+            healthy_without,
+            voters,
+        } = cost;
+        ReplaceRefusal::WouldCostQuorum {
+            healthy_without,
+            voters,
+        }
+    })
+}
+
+/// Lets members in good health that are to be exchanged go on as members that
+/// leave, and their pods begin anew.
+///
+/// This is part of taking in events and not of planning, since what was seen of
+/// the pod has to be put under its new name, too.
+pub(crate) fn begin(model: &mut Model) {
+    let ready: Vec<PodIndex> = model
+        .record
+        .pods
+        .iter()
+        .filter(|(_, pod)| pod.replace_asked.is_some_and(|asked| !asked.leaves_first))
+        .map(|(index, _)| *index)
+        .filter(|index| may_begin(model, *index))
+        .collect();
+    // One at a time in the service.
+    let Some(index) = ready.first().copied() else {
+        return;
+    };
+    let Some(mut old) = model.record.pods.remove(&index) else {
+        return;
+    };
+    old.replace_asked = None;
+    old.restart_asked = false;
+    let new = Pod {
+        generation: old.generation.next(),
+        // What was deployed once is not deployed anew, but recovers.
+        deployed: old.deployed,
+        ..Pod::default()
+    };
+    model.record.pods.insert(index.leaving(), old);
+    model.record.pods.insert(index, new);
+    model.observed.rename(index, index.leaving());
+}
+
+fn may_begin(model: &Model, index: PodIndex) -> bool {
+    let others_at_work = model.record.pods.iter().any(|(other, pod)| {
+        let joins_or_goes = matches!(
+            pod.membership,
+            Membership::Absent
+                | Membership::Adding { .. }
+                | Membership::Learner(_)
+                | Membership::Lost { .. }
+        );
+        *other != index && (other.is_leaving() || joins_or_goes)
+    });
+    let busy = model.is_in_flight(|effect| match effect {
+        Effect::Accept { pod, .. }
+        | Effect::AddLearner { pod, .. }
+        | Effect::Promote { pod, .. }
+        | Effect::RemoveMember { pod, .. }
+        | Effect::MoveLeader { from: pod, .. } => *pod == index,
+        Effect::Kill { pod, .. } => *pod == Some(index),
+        Effect::Release { .. }
+        | Effect::Decline { .. }
+        | Effect::Suppress
+        | Effect::Revive
+        | Effect::Reconcile { .. }
+        | Effect::ReconcileAll => false,
+    });
+    let runs = model.record.pods.get(&index).is_some_and(|pod| {
+        pod.launch
+            .as_ref()
+            .is_some_and(|launch| launch.end.is_none() && launch.stop_asked.is_none())
+    });
+    !others_at_work
+        && !busy
+        && runs
+        && matches!(model.record.cluster, Cluster::Formed(_))
+        && quorum::is_healthy_voter_seen(model, index)
+}
+
+/// The next step of the exchange that is under way.
+pub(crate) fn exchange_members(draft: &mut Draft<'_>) {
+    for index in draft.recorded_pods() {
+        if index.is_leaving() {
+            leave_if_not_needed(draft, index);
+        }
+    }
+    let asked = draft
+        .recorded_pods()
+        .into_iter()
+        .find(|index| !index.is_leaving() && draft.pod(*index).replace_asked.is_some());
+    if let Some(index) = asked {
+        leave_first(draft, index);
+    }
+}
+
+/// How a member is, as far as an exchange is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    /// A voter in good health.
+    Well,
+    /// It does not run, or cannot be reached, or etcd does not answer.
+    Down,
+    /// Not known yet.
+    Unknown,
+}
+
+fn condition(draft: &Draft<'_>, index: PodIndex) -> Condition {
+    let model = draft.model;
+    if quorum::is_healthy_voter_seen(model, index) {
+        return Condition::Well;
+    }
+    let running = draft
+        .pod(index)
+        .launch
+        .as_ref()
+        .is_some_and(|launch| launch.end.is_none());
+    if !running {
+        return Condition::Down;
+    }
+    match model.task(index).map(|seen| (seen.state, seen.at)) {
+        None => Condition::Unknown,
+        Some((TaskState::Unreachable | TaskState::Unknown, _)) => Condition::Down,
+        Some((_, at)) => {
+            let answers = model.observed.answering_since.contains_key(&index);
+            let silent_for = draft.now().since(at);
+            let silent = !answers && silent_for >= SILENT_IS_DOWN_AFTER;
+            if silent {
+                Condition::Down
+            } else {
+                Condition::Unknown
+            }
+        }
+    }
+}
+
+/// A member that makes way before its successor has joined: it is down, or the
+/// operator wants it so.
+fn leave_first(draft: &mut Draft<'_>, index: PodIndex) {
+    let Some(asked) = draft.pod(index).replace_asked else {
+        return;
+    };
+    if let Some(busy) = another_at_work(draft, index) {
+        draft.wait(index, WaitingReason::OneAtATime { busy });
+        return;
+    }
+    match condition(draft, index) {
+        // Begun with the next event, see `begin`.
+        Condition::Well if !asked.leaves_first => {
+            draft.wake_in(Duration::from_secs(1));
+            return;
+        }
+        Condition::Unknown => {
+            draft.wait(index, WaitingReason::Reconciling);
+            draft.wake_in(Duration::from_secs(1));
+            return;
+        }
+        Condition::Well | Condition::Down => {}
+    }
+    if leave(draft, index) {
+        draft.pod_mut(index).replace_asked = None;
+    }
+}
+
+/// A member whose successor is to join first leaves once that has happened. If it
+/// goes down before, it leaves first after all: with it down, nobody can join.
+fn leave_if_not_needed(draft: &mut Draft<'_>, index: PodIndex) {
+    let successor = index.successor();
+    if draft.pod(index).membership == Membership::Absent {
+        // It has left the cluster; whatever it had is kept as an old place.
+        recovery::abandon_placement(draft, index, REPLACED);
+        draft.record.pods.remove(&index);
+        return;
+    }
+    if matches!(draft.pod(index).membership, Membership::Lost { .. }) {
+        // The change of members goes on with it.
+        return;
+    }
+    let has_joined = quorum::is_healthy_voter_seen(draft.model, successor)
+        && draft
+            .record
+            .pods
+            .get(&successor)
+            .is_some_and(|pod| pod.membership.is_voter());
+    let joins = draft.record.pods.get(&successor).is_some_and(|pod| {
+        matches!(
+            pod.membership,
+            Membership::Adding { .. } | Membership::Learner(_)
+        )
+    });
+    if !has_joined {
+        let down = condition(draft, index) == Condition::Down;
+        if !joins && down && quorum::may_stop(draft.model, &draft.record, index).is_ok() {
+            leave(draft, index);
+        }
+        return;
+    }
+    if let Some(why) = membership::unsettled(draft) {
+        draft.wait(index, WaitingReason::MembershipUnsettled { why });
+        draft.wake_in(Duration::from_secs(1));
+        return;
+    }
+    leave(draft, index);
+}
+
+/// The next step out: stopped, then removed. True once the rest is up to the change
+/// of members.
+fn leave(draft: &mut Draft<'_>, index: PodIndex) -> bool {
+    let runs = draft
+        .pod(index)
+        .launch
+        .as_ref()
+        .is_some_and(|launch| launch.end.is_none());
+    let reachable = !draft.model.task(index).is_some_and(|seen| {
+        matches!(seen.state, TaskState::Unreachable | TaskState::Unknown)
+    });
+    if runs && reachable {
+        restarting::stop(draft, index, StopCause::Replace);
+        return false;
+    }
+    // Who cannot be reached cannot be stopped, but removed: it will not be listened
+    // to any more. Should its agent come back, its task is a stray and is killed.
+    if let Err(cost) = quorum::may_stop(draft.model, &draft.record, index)
+        && draft.pod(index).membership.is_voter()
+    {
+        let StopWouldCostQuorum {
+            healthy_without,
+            voters,
+        } = cost;
+        draft.wait(
+            index,
+            WaitingReason::StopWouldCostQuorum {
+                healthy_without,
+                voters,
+            },
+        );
+        return false;
+    }
+    draft.pod_mut(index).launch = None;
+    recovery::abandon_placement(draft, index, REPLACED);
+    recovery::lose_member(draft, index, REPLACED);
+    true
+}
+
+/// Another pod whose members are being changed.
+fn another_at_work(draft: &Draft<'_>, index: PodIndex) -> Option<PodIndex> {
+    let mut pods = draft.record.pods.iter();
+    let at_work = |(other, pod): &(&PodIndex, &Pod)| {
+        let joins_or_goes = matches!(
+            pod.membership,
+            Membership::Adding { .. } | Membership::Learner(_) | Membership::Lost { .. }
+        );
+        **other != index && (other.is_leaving() || joins_or_goes)
+    };
+    pods.find(at_work).map(|(other, _)| *other)
+}
