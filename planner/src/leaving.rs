@@ -2,17 +2,19 @@
 //!
 //! Where etcd never started there is nothing that anybody could miss. Any other
 //! place may hold the newest copy of the data, or the only one, and is kept until
-//! it cannot be: until the pod's present member is a voter and all members of the
-//! cluster are well and at rest. Then each of them has everything that was ever
+//! it cannot be: until the pod's present member is a voter, all voters of the
+//! cluster are well, and nobody is joining. Then they have everything that was ever
 //! acknowledged. That an offer shows the place proves that its task has ended.
 
 use std::time::Duration;
+
+use etcd_launch::PodIndex;
 
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::membership;
 use crate::offer::{Offer, ReservationId};
-use crate::record::{AbandonedPlacement, Cluster, Membership};
+use crate::record::{AbandonedPlacement, Cluster, Membership, Pod};
 
 /// An abandoned place that its agent's offers do not show after this time is
 /// not there. Earlier, the operations that make it may still be under way.
@@ -22,11 +24,15 @@ const ABSENT_AFTER: Duration = Duration::from_secs(60);
 /// forgets the places that are not there.
 pub(crate) fn give_back_places(draft: &mut Draft<'_>) {
     let now = draft.now();
+    note_what_can_be_missed(draft);
     let abandoned = std::mem::take(&mut draft.record.abandoned);
     let mut kept = Vec::with_capacity(abandoned.len());
     for place in abandoned {
         let reservation_id = &place.placement.reservation_id;
-        if !can_be_missed(draft, &place) || is_being_given_back(draft, reservation_id) {
+        if !place.can_be_missed
+            || has_not_left(draft, &place)
+            || is_being_given_back(draft, reservation_id)
+        {
             kept.push(place);
             continue;
         }
@@ -55,6 +61,17 @@ pub(crate) fn give_back_places(draft: &mut Draft<'_>) {
     draft.record.abandoned = kept;
 }
 
+/// Whether the member that was there may still be counted on by the others: it has
+/// not been removed, or is just about to be made a voter.
+fn has_not_left(draft: &Draft<'_>, place: &AbandonedPlacement) -> bool {
+    let pods = [place.pod, place.pod.leaving()];
+    let is_lost = |index: &PodIndex| {
+        let pod = draft.record.pods.get(index);
+        pod.is_some_and(|pod| matches!(pod.membership, Membership::Lost { .. }))
+    };
+    pods.iter().any(is_lost)
+}
+
 /// Whether offers are wanted on account of places that are to be given back: as
 /// long as there are any, for their agents may come back at any time.
 pub(crate) fn are_looked_for(draft: &Draft<'_>) -> bool {
@@ -62,25 +79,42 @@ pub(crate) fn are_looked_for(draft: &Draft<'_>) -> bool {
         .record
         .abandoned
         .iter()
-        .any(|place| can_be_missed(draft, place))
+        .any(|place| place.can_be_missed)
 }
 
-/// Whether nobody needs what is there.
-fn can_be_missed(draft: &Draft<'_>, place: &AbandonedPlacement) -> bool {
-    if place.never_used {
-        return true;
+/// Once every voter has everything that was ever acknowledged, no old place of a pod
+/// that votes is needed any more. That stays so: what is acknowledged later is not
+/// there.
+fn note_what_can_be_missed(draft: &mut Draft<'_>) {
+    if draft
+        .record
+        .abandoned
+        .iter()
+        .all(|place| place.can_be_missed)
+    {
+        return;
     }
-    let at_rest = draft.record.pods.values().all(|pod| {
+    let joined = |pod: &Pod| {
         matches!(
             pod.membership,
             Membership::Founder(_) | Membership::Voter(_)
-        ) && pod.replace_asked.is_none()
-    });
-    let has_successor = draft.record.pods.contains_key(&place.pod);
-    matches!(draft.record.cluster, Cluster::Formed(_))
-        && at_rest
-        && has_successor
-        && membership::unsettled(draft).is_none()
+        )
+    };
+    // A pod without a member, which may be waiting for room, needs nothing old
+    // of another one.
+    let nobody_is_joining = draft
+        .record
+        .pods
+        .values()
+        .all(|pod| joined(pod) || pod.membership == Membership::Absent);
+    let is_formed = matches!(draft.record.cluster, Cluster::Formed(_));
+    if !is_formed || !nobody_is_joining || membership::unsettled(draft).is_some() {
+        return;
+    }
+    let (abandoned, pods) = (&mut draft.record.abandoned, &draft.record.pods);
+    for place in abandoned {
+        place.can_be_missed |= pods.get(&place.pod).is_some_and(joined);
+    }
 }
 
 /// Whether the offer shows the place, and if so, whether with its volume.

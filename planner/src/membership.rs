@@ -109,13 +109,14 @@ fn wait_for_member_list(draft: &mut Draft<'_>) {
     }
 }
 
-/// The pods whose membership is to be changed, the next one first: what was begun
-/// comes before what is new, and a lost member goes before another is added.
+/// The pods whose membership is to be changed, the next one first: what is lost goes
+/// first, since etcd takes in nobody while a voter is missing; then what was begun
+/// comes before what is new.
 fn pods_to_change(draft: &Draft<'_>) -> Vec<PodIndex> {
     let urgency = |membership: &Membership, placed: bool| match membership {
-        Membership::Learner(_) => Some(0),
-        Membership::Adding { .. } => Some(1),
-        Membership::Lost { .. } => Some(2),
+        Membership::Lost { .. } => Some(0),
+        Membership::Learner(_) => Some(1),
+        Membership::Adding { .. } => Some(2),
         Membership::Absent if placed => Some(3),
         Membership::Absent | Membership::Founder(_) | Membership::Voter(_) => None,
     };
@@ -224,7 +225,9 @@ fn take_note_of_member_list(
                 member.member_id == enrolled.member_id && !member.is_learner
             });
             if promoted {
-                draft.pod_mut(index).membership = Membership::Voter(enrolled);
+                let pod = draft.pod_mut(index);
+                pod.membership = Membership::Voter(enrolled);
+                pod.place_was_used = true;
             }
         }
         Membership::Lost { member_id, .. } => {

@@ -128,9 +128,11 @@ impl Model {
                 match &probe.answer {
                     Ok(answer) => {
                         reached::note_answer(self, pod, answer, now);
+                        self.observed.silent_since.remove(&pod);
                         self.observed.answering_since.entry(pod).or_insert(probe.at);
                     }
                     Err(_) => {
+                        self.observed.silent_since.entry(pod).or_insert(probe.at);
                         self.observed.answering_since.remove(&pod);
                     }
                 }
@@ -293,6 +295,7 @@ impl Model {
         // What etcd said before it ended says nothing about now.
         self.observed.probes.remove(&index);
         self.observed.answering_since.remove(&index);
+        self.observed.silent_since.remove(&index);
         let Some(pod) = self.record.pods.get_mut(&index) else {
             return;
         };

@@ -37,6 +37,8 @@ pub struct Observed {
     /// How far members are known to have come: newer than the record, which is
     /// not written anew for every entry.
     pub reached: BTreeMap<PodIndex, Reached>,
+    /// Since when each member's etcd has not answered when asked.
+    pub silent_since: BTreeMap<PodIndex, Timestamp>,
     /// Why agents were refused for a pod when they last made an offer.
     pub refusals: BTreeMap<PodIndex, BTreeMap<AgentId, OfferRefusal>>,
     /// When a change of members was last asked for: what members said before
@@ -73,6 +75,8 @@ impl Observed {
         rename(&mut self.tasks, from, to);
         rename(&mut self.probes, from, to);
         rename(&mut self.answering_since, from, to);
+        rename(&mut self.silent_since, from, to);
+        rename(&mut self.reached, from, to);
         rename(&mut self.refusals, from, to);
         rename(&mut self.volumes_seen, from, to);
         rename(&mut self.failed_operations, from, to);

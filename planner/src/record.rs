@@ -139,8 +139,8 @@ pub struct Pod {
     pub generation: PodGeneration,
     /// Where it lives.
     pub placement: Option<Placement>,
-    /// etcd may have been started there, under whatever identity: the volume may hold
-    /// data even if the present member has never started.
+    /// etcd may have been started there as a voter, under whatever identity: the
+    /// volume may hold data that counts even if the present member has never started.
     #[serde(default)]
     pub place_was_used: bool,
     /// Who it is in the cluster.
@@ -194,7 +194,7 @@ impl Pod {
     pub(crate) fn note_started(&mut self) {
         if let Some(enrolled) = self.membership.enrolled_mut() {
             enrolled.started = true;
-            self.place_was_used = true;
+            self.place_was_used |= !matches!(self.membership, Membership::Learner(_));
         }
     }
 }
@@ -310,10 +310,10 @@ pub struct AbandonedPlacement {
     pub since: Timestamp,
     /// Why.
     pub why: String,
-    /// etcd never started there, so nothing on it can be missed: it may be
-    /// given back as soon as it is offered.
+    /// Nobody needs what is there, whatever happens from now on: it is given back
+    /// as soon as it is offered.
     #[serde(default)]
-    pub never_used: bool,
+    pub can_be_missed: bool,
 }
 
 /// Who a pod is in the cluster.

@@ -125,23 +125,30 @@ fn avoid(draft: &mut Draft<'_>, agent_id: AgentId, why: &str) {
 pub(crate) fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &str) {
     let now = draft.now();
     let pod = draft.pod_mut(index);
-    let member_never_started = match &pod.membership {
-        Membership::Lost { .. } => false,
-        Membership::Absent => pod.launch.is_none(),
-        membership => membership
-            .enrolled()
-            .is_none_or(|enrolled| !enrolled.started),
+    let has_voted = match &pod.membership {
+        Membership::Founder(enrolled) => enrolled.started,
+        Membership::Voter(_) | Membership::Lost { .. } => true,
+        // What has not voted has confirmed nothing to anybody.
+        Membership::Learner(_) | Membership::Adding { .. } | Membership::Absent => false,
     };
     // A founder of an earlier birth may have started there.
-    let never_used = member_never_started && !std::mem::take(&mut pod.place_was_used);
+    let has_voted = std::mem::take(&mut pod.place_was_used) || has_voted;
     if let Some(placement) = pod.placement.take() {
         pod.generation = pod.generation.next();
+        let pod = index.successor();
+        if has_voted {
+            // This one voted after those had been left, and so is newer.
+            let older = draft.record.abandoned.iter_mut();
+            older
+                .filter(|older| older.pod == pod)
+                .for_each(|older| older.can_be_missed = true);
+        }
         draft.record.abandoned.push(AbandonedPlacement {
-            pod: index.successor(),
+            pod,
             placement,
             since: now,
             why: why.to_owned(),
-            never_used,
+            can_be_missed: !has_voted,
         });
     }
     draft.volumes_seen.remove(&index);

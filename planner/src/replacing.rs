@@ -152,7 +152,11 @@ fn may_begin(model: &Model, index: PodIndex) -> bool {
             .as_ref()
             .is_some_and(|launch| launch.end.is_none() && launch.stop_asked.is_none())
     });
+    // Once the last exchange has come to rest; else old places would pile up.
+    let old_places = &model.record.abandoned;
+    let at_rest = old_places.iter().all(|place| place.can_be_missed);
     !others_at_work
+        && at_rest
         && !busy
         && runs
         && matches!(model.record.cluster, Cluster::Formed(_))
@@ -199,19 +203,13 @@ fn condition(draft: &Draft<'_>, index: PodIndex) -> Condition {
     if !running {
         return Condition::Down;
     }
-    match model.task(index).map(|seen| (seen.state, seen.at)) {
-        None => Condition::Unknown,
-        Some((TaskState::Unreachable | TaskState::Unknown, _)) => Condition::Down,
-        Some((_, at)) => {
-            let answers = model.observed.answering_since.contains_key(&index);
-            let silent_for = draft.now().since(at);
-            let silent = !answers && silent_for >= SILENT_IS_DOWN_AFTER;
-            if silent {
-                Condition::Down
-            } else {
-                Condition::Unknown
-            }
-        }
+    let silent_since = model.observed.silent_since.get(&index);
+    let is_silent = silent_since
+        .is_some_and(|since| draft.now().since(*since) >= SILENT_IS_DOWN_AFTER);
+    match model.task(index).map(|seen| seen.state) {
+        Some(TaskState::Unreachable | TaskState::Unknown) => Condition::Down,
+        Some(_) if is_silent => Condition::Down,
+        Some(_) | None => Condition::Unknown,
     }
 }
 
@@ -221,6 +219,12 @@ fn leave_first(draft: &mut Draft<'_>, index: PodIndex) {
     let Some(asked) = draft.pod(index).replace_asked else {
         return;
     };
+    if is_told_to_leave(draft, index) {
+        if leave(draft, index) {
+            draft.pod_mut(index).replace_asked = None;
+        }
+        return;
+    }
     if let Some(busy) = another_at_work(draft, index) {
         draft.wait(index, WaitingReason::OneAtATime { busy });
         return;
@@ -236,7 +240,14 @@ fn leave_first(draft: &mut Draft<'_>, index: PodIndex) {
             draft.wake_in(Duration::from_secs(1));
             return;
         }
-        Condition::Well | Condition::Down => {}
+        Condition::Well => {
+            if let Some(why) = membership::unsettled(draft) {
+                draft.wait(index, WaitingReason::MembershipUnsettled { why });
+                draft.wake_in(Duration::from_secs(1));
+                return;
+            }
+        }
+        Condition::Down => {}
     }
     if leave(draft, index) {
         draft.pod_mut(index).replace_asked = None;
@@ -255,6 +266,10 @@ fn leave_if_not_needed(draft: &mut Draft<'_>, index: PodIndex) {
     }
     if matches!(draft.pod(index).membership, Membership::Lost { .. }) {
         // The change of members goes on with it.
+        return;
+    }
+    if is_told_to_leave(draft, index) {
+        leave(draft, index);
         return;
     }
     let has_joined = quorum::is_healthy_voter_seen(draft.model, successor)
@@ -321,6 +336,12 @@ fn leave(draft: &mut Draft<'_>, index: PodIndex) -> bool {
     recovery::abandon_placement(draft, index, REPLACED);
     recovery::lose_member(draft, index, REPLACED);
     true
+}
+
+/// Whether its task was told to stop for good: there is no way back then.
+fn is_told_to_leave(draft: &Draft<'_>, index: PodIndex) -> bool {
+    let launch = draft.pod(index).launch.as_ref();
+    launch.is_some_and(|launch| launch.stop_asked == Some(StopCause::Replace))
 }
 
 /// Another pod whose members are being changed.

@@ -25,8 +25,8 @@ fn run(seed: u64, service: Service, faults: Faults) -> Result<(), String> {
     result.map_err(|error| {
         let decision = world.decide();
         format!(
-            "seed {seed}: {error}\n{decision}cluster: {:?}\netcd: {:?}\n",
-            world.model.record.cluster, world.etcd.clusters
+            "seed {seed}: {error}\n{decision}record: {:?}\netcd: {:?}\n",
+            world.model.record, world.etcd.clusters
         )
     })
 }
@@ -213,5 +213,35 @@ fn plans_are_told_this_and_that() {
             ..Faults::NONE
         };
         run(seed, service(3, 0, by_seed(seed, &STRATEGIES)), faults)
+    });
+}
+
+#[test]
+fn members_are_replaced() {
+    check_all("members are replaced", |seed| {
+        let faults = Faults {
+            until: 120,
+            crash: 40,
+            breakage: 20,
+            replacements: 25,
+            ..Faults::NONE
+        };
+        let members = by_seed(seed, &[3, 3, 5]);
+        run(seed, service(members, 2, DeployStrategy::Parallel), faults)
+    });
+}
+
+/// One after the other, without any fault: nobody is ever without quorum.
+#[test]
+fn members_are_replaced_in_peace() {
+    check_all("members are replaced in peace", |seed| {
+        let faults = Faults {
+            until: 120,
+            crash: u64::MAX,
+            breakage: u64::MAX,
+            replacements: 25,
+            ..Faults::NONE
+        };
+        run(seed, service(3, 1, DeployStrategy::Parallel), faults)
     });
 }

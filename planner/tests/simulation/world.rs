@@ -93,6 +93,8 @@ pub(crate) struct Faults {
     pub(crate) losses: u64,
     /// An operator tells plans something, once in so many ticks; 0 for never.
     pub(crate) commands: u64,
+    /// An operator wants a pod replaced, once in so many ticks; 0 for never.
+    pub(crate) replacements: u64,
     /// The last agent has no room for so many ticks.
     pub(crate) last_agent_is_full: u64,
 }
@@ -105,6 +107,7 @@ impl Faults {
         breakage: 1,
         losses: 0,
         commands: 0,
+        replacements: 0,
         last_agent_is_full: 0,
     };
 }
@@ -136,7 +139,8 @@ pub(crate) struct World {
     unacknowledged: Vec<TaskStatus>,
     /// Clusters that were ever recorded as formed.
     formed: BTreeSet<ClusterId>,
-    /// Where a volume with data was given back: that must never happen.
+    /// Where a volume with a present member's data was given back: that must never
+    /// happen.
     destroyed_data: Option<String>,
     operator: operator::Operator,
     pub(crate) calls: u64,
@@ -436,7 +440,7 @@ impl World {
             self.formed.insert(incarnation.cluster_id);
         }
         if let Some(host) = &self.destroyed_data {
-            return Err(format!("a volume with data was destroyed on {host}"));
+            return Err(format!("a member's volume was destroyed on {host}"));
         }
         if self.formed.len() > 1 {
             return Err(format!("two clusters were formed: {:?}", self.formed));
@@ -465,13 +469,13 @@ impl World {
     /// to be done about them.
     pub(crate) fn is_well(&self) -> bool {
         let record = &self.model.record;
+        let nobody_else = record.pods.len() == usize::from(self.model.target.members);
         matches!(record.cluster, Cluster::Formed(_))
+            && nobody_else
             && (0..self.model.target.members).map(PodIndex).all(|index| {
-                record
-                    .pods
-                    .get(&index)
-                    .is_some_and(|pod| pod.deployed && !pod.restart_asked)
-                    && quorum::is_healthy_voter_seen(&self.model, index)
+                record.pods.get(&index).is_some_and(|pod| {
+                    pod.deployed && !pod.restart_asked && pod.replace_asked.is_none()
+                }) && quorum::is_healthy_voter_seen(&self.model, index)
             })
     }
 

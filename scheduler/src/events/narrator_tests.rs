@@ -124,7 +124,7 @@ fn places() {
                 placement: old,
                 since: samples::NOW,
                 why: "its agent is gone".into(),
-                never_used: false,
+                can_be_missed: false,
             });
         },
         &[

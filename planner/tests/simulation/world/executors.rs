@@ -188,7 +188,16 @@ impl World {
 
     pub(super) fn probe(&mut self) {
         let mut probes = Vec::new();
-        for task in self.tasks.values() {
+        for (id, task) in &self.tasks {
+            // Whoever asks knows members by the pods that are recorded.
+            let mut pods = self.model.record.pods.iter();
+            let launched = |pod: &etcd_planner::record::Pod| {
+                let launch = pod.launch.as_ref();
+                launch.is_some_and(|launch| launch.task_id == *id && launch.end.is_none())
+            };
+            let Some((index, _)) = pods.find(|(_, pod)| launched(pod)) else {
+                continue;
+            };
             let identity = &task.spec.identity;
             let answer = self
                 .etcd
@@ -223,7 +232,7 @@ impl World {
                 })
                 .ok_or("connection refused".to_owned());
             probes.push((
-                task.spec.pod,
+                *index,
                 Probe {
                     at: self.now,
                     answer,

@@ -325,7 +325,7 @@ impl World {
         Ok(())
     }
 
-    /// DESTROY and UNRESERVE, which only a place where etcd never ran may meet.
+    /// DESTROY and UNRESERVE, which no present member's data may meet.
     fn release(
         &mut self,
         offer_id: &OfferId,
@@ -339,9 +339,18 @@ impl World {
             return Err("the offer is void".into());
         }
         agent.offered = None;
-        if let Some(held) = agent.reserved.remove(&placement.reservation_id)
-            && held.volumes.values().any(|disk| disk.wal.is_some())
-        {
+        let Some(held) = agent.reserved.remove(&placement.reservation_id) else {
+            return Ok(());
+        };
+        let is_of_a_member = |identity: &Identity| {
+            self.etcd
+                .clusters
+                .get(&identity.cluster_id)
+                .is_some_and(|cluster| cluster.members.contains_key(&identity.member_id))
+                && self.formed.contains(&identity.cluster_id)
+        };
+        let mut logs = held.volumes.values().filter_map(|disk| disk.wal.as_ref());
+        if logs.any(|wal| is_of_a_member(&wal.identity)) {
             self.destroyed_data = Some(placement.hostname.to_string());
         }
         Ok(())

@@ -3,6 +3,7 @@
 use etcd_planner::overrides::{PhaseName, PlanName, PlanPart};
 use etcd_planner::plan_commands::{PlanCommand, PlanVerb};
 use etcd_planner::record::Membership;
+use etcd_planner::replacing;
 
 use super::*;
 
@@ -25,6 +26,10 @@ impl World {
                 let part = self.some_part();
                 self.tell_plan(verb, part);
             }
+            let replaces = self.faults.replacements;
+            if replaces > 0 && self.chance.once_in(replaces) {
+                self.replace_a_pod();
+            }
         } else if self.tick.is_multiple_of(GOES_ON_EVERY) {
             for plan in PlanName::ALL {
                 self.tell_plan(PlanVerb::Continue, PlanPart::plan(plan));
@@ -43,6 +48,18 @@ impl World {
             0 | 1 => PlanPart::plan(plan),
             2 => PlanPart::phase(plan, PhaseName::of(plan, pod)),
             _ => PlanPart::step(plan, pod),
+        }
+    }
+
+    /// As the event loop does: asked, judged, stored.
+    fn replace_a_pod(&mut self) {
+        let members = u64::from(self.model.target.members);
+        let pod = PodIndex(u16::try_from(self.pick(members)).unwrap());
+        let leaves_first = self.chance.once_in(3);
+        let taken = replacing::judge(&self.model, pod).is_ok();
+        self.note(|| format!("replace {pod}, leaves first {leaves_first}: {taken}"));
+        if taken && self.model.record.pods.contains_key(&pod) {
+            self.inbox.push(Event::ReplaceAsked { pod, leaves_first });
         }
     }
 

@@ -113,7 +113,7 @@ async fn reservations() {
         placement,
         since: samples::NOW,
         why: "its agent is gone".into(),
-        never_used: false,
+        can_be_missed: false,
     });
     assert_eq!(
         Service::of(&model)
