@@ -31,6 +31,8 @@ pub(crate) struct Draft<'m> {
     pub(crate) judged: Judged,
     /// Offers that no pod took are kept: places are not chosen yet.
     pub(crate) keeps_offers: bool,
+    /// Offers that were declined are wanted again: there is a new use for them.
+    pub(crate) wants_declined_offers: bool,
     wake_at: Option<Timestamp>,
 }
 
@@ -57,6 +59,7 @@ impl<'m> Draft<'m> {
             unknown_reservations: model.observed.unknown_reservations.clone(),
             judged: Judged::default(),
             keeps_offers: false,
+            wants_declined_offers: false,
             wake_at: None,
         }
     }

@@ -112,8 +112,10 @@ fn note_what_can_be_missed(draft: &mut Draft<'_>) {
         return;
     }
     let (abandoned, pods) = (&mut draft.record.abandoned, &draft.record.pods);
-    for place in abandoned {
-        place.can_be_missed |= pods.get(&place.pod).is_some_and(joined);
+    for place in abandoned.iter_mut().filter(|place| !place.can_be_missed) {
+        place.can_be_missed = pods.get(&place.pod).is_some_and(joined);
+        // While it was needed, it was declined like anything else.
+        draft.wants_declined_offers |= place.can_be_missed;
     }
 }
 

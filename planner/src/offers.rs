@@ -97,6 +97,11 @@ pub(crate) fn settle(draft: &mut Draft<'_>) {
         }
         (OfferStream::Suppressed, Appetite::Nothing) => {}
         (OfferStream::Suppressed, _) => draft.effects.push(Effect::Revive),
+        (OfferStream::Flowing { .. }, Appetite::EmptyPlaces)
+            if draft.wants_declined_offers =>
+        {
+            draft.effects.push(Effect::Revive);
+        }
         (OfferStream::Flowing { .. }, Appetite::EmptyPlaces | Appetite::Soon) => {}
     }
 }

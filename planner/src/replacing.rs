@@ -50,6 +50,9 @@ pub enum ReplaceRefusal {
         /// All voters.
         voters: usize,
     },
+    /// The founders' ids are made from all their places: none can be exchanged.
+    #[error("no cluster has formed yet; it forms with the places that were chosen")]
+    NotFormed,
     /// It is being exchanged already.
     #[error("it is being replaced already")]
     BeingReplaced,
@@ -69,8 +72,10 @@ pub fn judge(model: &Model, index: PodIndex) -> Result<(), ReplaceRefusal> {
     if pod.replace_asked.is_some() || record.pods.contains_key(&index.leaving()) {
         return Err(ReplaceRefusal::BeingReplaced);
     }
-    let is_formed = matches!(record.cluster, Cluster::Formed(_));
-    if !is_formed || !pod.membership.is_voter() {
+    if !matches!(record.cluster, Cluster::Formed(_)) {
+        return Err(ReplaceRefusal::NotFormed);
+    }
+    if !pod.membership.is_voter() {
         return Ok(());
     }
     if quorum::voters(record).len() == 1 {

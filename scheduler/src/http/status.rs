@@ -202,8 +202,13 @@ fn warnings(published: &Published) -> Vec<String> {
         ));
     }
     for abandoned in &published.record.abandoned {
+        let what_follows = if abandoned.can_be_missed {
+            "it is given back when its agent offers it"
+        } else {
+            "it is kept until all members are well without it"
+        };
         warnings.push(format!(
-            "{} left its volume {} on {} ({}); it is kept",
+            "{} left its volume {} on {} ({}); {what_follows}",
             abandoned.pod,
             abandoned.placement.volume_id,
             abandoned.placement.hostname,
