@@ -79,9 +79,10 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Whether somebody in between answered because the scheduler did not.
-    pub(crate) fn is_of_a_gateway(&self) -> bool {
-        matches!(self.status, 502 | 504) || (self.status == 500 && self.code.is_none())
+    /// Whether the scheduler has not dealt with it: it is starting, stopping or
+    /// busy, or somebody in between answered in its place.
+    pub(crate) fn is_no_answer(&self) -> bool {
+        matches!(self.status, 502..=504) || (self.status == 500 && self.code.is_none())
     }
 }
 
@@ -91,7 +92,7 @@ impl Failure {
         match self {
             Failure::Usage(_) | Failure::NoAddress => exit::USAGE,
             Failure::NotReached { .. } => exit::NOT_REACHED,
-            Failure::Refused(refusal) if refusal.is_of_a_gateway() => exit::NOT_REACHED,
+            Failure::Refused(refusal) if refusal.is_no_answer() => exit::NOT_REACHED,
             Failure::Refused(refusal) if matches!(refusal.status, 401 | 403) => {
                 exit::NOT_PERMITTED
             }
@@ -119,7 +120,7 @@ impl Failure {
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Failure::NotReached { .. } => true,
-            Failure::Refused(refusal) => refusal.status >= 500 && refusal.status != 501,
+            Failure::Refused(refusal) => refusal.is_no_answer(),
             _ => false,
         }
     }

@@ -43,7 +43,10 @@ pub(crate) async fn plan(
     let started = Instant::now();
     let mut screen = match (json, output.is_terminal) {
         (true, _) => Screen::Json { last: None },
-        (false, true) => Screen::Live { rows: 0 },
+        (false, true) => Screen::Live {
+            last: String::new(),
+            rows: 0,
+        },
         (false, false) => Screen::Lines { last: Parts::new() },
     };
     let mut heard: Option<(Instant, PlanInfo)> = None;
@@ -99,7 +102,9 @@ fn progress(started: Instant, failure: Option<&Failure>) -> String {
 enum Screen {
     /// A tree that is drawn over itself.
     Live {
-        /// How many rows of the terminal the last one took.
+        /// What it was.
+        last: String,
+        /// How many rows of the terminal it took.
         rows: usize,
     },
     /// A line for each change.
@@ -117,19 +122,25 @@ impl Screen {
         progress: &str,
     ) -> Result<(), Failure> {
         match self {
-            Screen::Live { rows } => {
+            Screen::Live { last, rows } => {
                 let size = terminal_size();
                 let plain = tree::plan(name, plan, Paint::Plain) + progress;
                 let painted = tree::plan(name, plan, output.paint)
                     + &output.paint.tone(Tone::Faint, progress);
                 let (frame, taken) = frame(&plain, &painted, size);
+                // A terminal that is drawn anew for nothing flickers.
+                if frame == *last {
+                    return Ok(());
+                }
                 // Up to where the last frame began, and away with it.
                 let back = match *rows {
                     0 => String::new(),
                     rows => format!("\x1b[{rows}A\r\x1b[J"),
                 };
                 *rows = taken;
-                output.write(&format!("{back}{frame}"))
+                output.write(&format!("{back}{frame}"))?;
+                *last = frame;
+                Ok(())
             }
             Screen::Lines { last } => {
                 let now = parts(name, plan);

@@ -193,6 +193,16 @@ fn refusals_end_with_a_sentence_and_a_code() {
         "HTTP GET Query for URL/v1/status failed: 502 Bad Gateway",
     );
     check(
+        "pod restart etcd-0",
+        &response(
+            "503 Service Unavailable",
+            JSON,
+            r#"{"code": "unavailable", "message": "the scheduler is stopping"}"#,
+        ),
+        69,
+        "the scheduler is stopping",
+    );
+    check(
         "health",
         &response("200 OK", JSON, "{}"),
         76,
