@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::arguments::{
-    Command, ConfigCommand, DebugCommand, DebugPodCommand, EventsArguments, Forceable,
+    Command, ConfigCommand, DebugCommand, DebugPodCommand, EventsArguments,
     MemberCommand, PlanCommand, PlanPart, PodCommand, PodTasks, StateCommand,
     WatchArguments,
 };
@@ -124,14 +124,12 @@ fn pod(command: PodCommand) -> Action {
         PodCommand::Restart { pod } => {
             raw(Request::post(&["v1", "pod", &pod, "restart"]))
         }
-        PodCommand::Replace(wanted) => forceable(&wanted, "replace"),
-        PodCommand::Reset(wanted) => forceable(&wanted, "reset"),
+        PodCommand::Replace { pod, force } => {
+            let request = Request::post(&["v1", "pod", &pod, "replace"]);
+            raw(request.with("force", force.then_some("true")))
+        }
+        PodCommand::Reset { pod } => raw(Request::post(&["v1", "pod", &pod, "reset"])),
     }
-}
-
-fn forceable(wanted: &Forceable, word: &str) -> Action {
-    let request = Request::post(&["v1", "pod", &wanted.pod, word]);
-    raw(request.with("force", wanted.force.then_some("true")))
 }
 
 fn config(command: &ConfigCommand) -> Action {

@@ -186,21 +186,23 @@ pub(crate) enum PodCommand {
         pod: String,
     },
     /// Gives up a pod's place and data, and builds it anew elsewhere.
-    Replace(Forceable),
+    ///
+    /// A successor joins before a live member leaves.
+    Replace {
+        /// For example etcd-0.
+        #[arg(value_parser = name)]
+        pod: String,
+        /// The member leaves before its successor has joined: for when no agent is
+        /// left for both. Until then the cluster has one member less.
+        #[arg(long)]
+        force: bool,
+    },
     /// Builds a pod's data anew in its place; for data that is damaged.
-    Reset(Forceable),
-}
-
-/// A pod, and how much the operator wants it.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct Forceable {
-    /// For example etcd-0.
-    #[arg(value_parser = name)]
-    pub(crate) pod: String,
-    /// Although it is refused otherwise. Read the refusal first: it says what is at
-    /// stake.
-    #[arg(long)]
-    pub(crate) force: bool,
+    Reset {
+        /// For example etcd-0.
+        #[arg(value_parser = name)]
+        pod: String,
+    },
 }
 
 /// Members.
