@@ -29,7 +29,7 @@ pub enum DataSign {
 ///
 /// Not among them: `failed to open WAL` and `failed to open database` by themselves,
 /// which etcd also says for missing permission or a full disk.
-const DAMAGED: [&str; 26] = [
+const DAMAGED: [&str; 34] = [
     // wal: every one of its errors that says what is wrong with a file.
     "wal: crc mismatch",
     "walpb: crc mismatch",
@@ -57,6 +57,14 @@ const DAMAGED: [&str; 26] = [
     "checksum error",
     "file size too small",
     "invalid freelist page",
+    "invalid meta pages",
+    "invalid page type: ",
+    "Page expected to be: ",
+    " has unexpected type/flags: ",
+    " above high water mark (",
+    " already freed",
+    "detected duplicated free",
+    "pgids not sorted",
     "freepages: failed to get all reachable pages",
     // A truncated file or a bad disk under the database, which etcd maps.
     "fatal error: fault",

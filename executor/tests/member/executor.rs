@@ -165,6 +165,11 @@ impl Executor {
 
     /// SIGTERM and the wait for a graceful end; gives what was said of etcd's.
     pub(crate) fn stop(mut self) -> String {
+        self.stop_in_place()
+    }
+
+    /// The same where another one will take its place.
+    pub(crate) fn stop_in_place(&mut self) -> String {
         self.terminate();
         let status = self.wait_until_ended();
         assert!(status.success(), "{status}; {}", self.story());

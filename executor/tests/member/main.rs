@@ -5,6 +5,7 @@
 //! |---|---|
 //! | start, stop, crash, death of the executor | `life.rs` |
 //! | whose data may be started | `data.rs` |
+//! | older and damaged data | `data_signs.rs` |
 //! | programs, ports and specs that cannot be used | `refusals.rs` |
 //! | an executor in a sandbox of its own | `sandbox.rs`, `executor.rs` |
 //! | which etcd | `etcd_program.rs` |
@@ -15,6 +16,7 @@
 )]
 
 mod data;
+mod data_signs;
 mod etcd_program;
 mod executor;
 mod life;

@@ -68,12 +68,24 @@ impl Sandbox {
 
     fn spec_among(&self, token: &str, absent: &[u16]) -> LaunchSpec {
         let pod = PodIndex(0);
-        let founder = |pod: PodIndex, port| Founder {
+        let mut peers = vec![self.founder(pod, PEER_PORT)];
+        peers.extend(
+            absent
+                .iter()
+                .map(|number| self.founder(PodIndex(*number), PEER_PORT + number)),
+        );
+        self.spec_of(token, pod, peers)
+    }
+
+    fn founder(&self, pod: PodIndex, port: u16) -> Founder {
+        Founder {
             name: pod.task_name(),
             peer_url: format!("http://{}:{port}", self.host),
-        };
-        let mut peers = vec![founder(pod, PEER_PORT)];
-        peers.extend(absent.iter().map(|n| founder(PodIndex(*n), PEER_PORT + n)));
+        }
+    }
+
+    /// The launch spec of one of these founders.
+    fn spec_of(&self, token: &str, pod: PodIndex, peers: Vec<Founder>) -> LaunchSpec {
         let list: Vec<_> = peers
             .iter()
             .map(|peer| (peer.name.clone(), vec![peer.peer_url.clone()]))
@@ -90,7 +102,7 @@ impl Sandbox {
             identity: Identity {
                 token: ClusterToken(token.into()),
                 cluster_id: ClusterId(birth.cluster_id),
-                member_id: MemberId(birth.member_ids[0]),
+                member_id: MemberId(birth.member_ids[usize::from(pod.0)]),
             },
             start: ClusterStart::New,
             history: DataHistory {
@@ -144,6 +156,16 @@ impl Sandbox {
         self.etcdctl(&["get", "--print-value-only", key])
     }
 
+    /// Whether its etcd is the leader.
+    pub(crate) fn leads(&self) -> bool {
+        let status = self.etcdctl(&["endpoint", "status", "--write-out=fields"]);
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split(" : ").nth(1).unwrap().to_owned()
+        };
+        field("\"MemberID\"") == field("\"Leader\"")
+    }
+
     fn etcdctl(&self, arguments: &[&str]) -> String {
         let output = Command::new(etcd_directory().join("etcdctl"))
             .env("ETCDCTL_API", "3")
@@ -159,6 +181,17 @@ impl Sandbox {
         );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
+}
+
+/// The launch specs of the three founders of one cluster.
+pub(crate) fn three_members(sandboxes: &[Sandbox; 3], token: &str) -> [LaunchSpec; 3] {
+    let peers: Vec<Founder> = (0..)
+        .zip(sandboxes)
+        .map(|(pod, sandbox)| sandbox.founder(PodIndex(pod), PEER_PORT))
+        .collect();
+    [0, 1, 2].map(|pod: u16| {
+        sandboxes[usize::from(pod)].spec_of(token, PodIndex(pod), peers.clone())
+    })
 }
 
 /// Lets everybody execute a file.
