@@ -117,6 +117,22 @@ impl Service {
             .with_context(|| format!("no {program} runs on agent {}", agent + 1))
     }
 
+    /// Where the data of the only member on an agent lies.
+    pub fn volume_on(&self, agent: usize) -> Result<PathBuf> {
+        let work = format!("mesos-agent-{}/work", agent + 1);
+        let mut directory = self.root().join(work).join("volumes/roles");
+        // Below it: the role, and the volume's id.
+        for _ in 0..2 {
+            let mut entries = fs::read_dir(&directory)?;
+            let only = entries.next().transpose()?.map(|entry| entry.path());
+            let is_only = entries.next().is_none();
+            directory = only
+                .filter(|_| is_only)
+                .with_context(|| format!("not one entry in {}", directory.display()))?;
+        }
+        Ok(directory)
+    }
+
     /// Tells the master that the agent on this host will never come back.
     pub async fn mark_agent_gone(&self, host: &str) -> Result<()> {
         let master = self.cluster.master_address().to_string();

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use etcd_api::status::{MesosState, ServiceStatus};
@@ -263,24 +262,6 @@ async fn an_agent_given_up_is_replaced_by_growth() {
     assert_eq!(member_ids(&after)[1..], member_ids(&service.before)[1..]);
 }
 
-/// Where the data of the member on an agent lies.
-fn volume_on(service: &Service, agent: usize) -> PathBuf {
-    let roles = service
-        .root()
-        .join(format!("mesos-agent-{}/work/volumes/roles", agent + 1));
-    let only = |directory: &Path| {
-        let mut entries = std::fs::read_dir(directory).unwrap();
-        let entry = entries.next().expect("one entry").unwrap();
-        assert!(
-            entries.next().is_none(),
-            "{} holds more than one",
-            directory.display()
-        );
-        entry.path()
-    };
-    only(&only(&roles))
-}
-
 /// etcd would accept the empty directory under the old id and forget what it
 /// had acknowledged. The executor refuses, and the member joins anew.
 #[tokio::test]
@@ -288,7 +269,7 @@ async fn an_emptied_volume_is_a_lost_member() {
     let mut service = Deployed::new().await;
     service.kill_scheduler().unwrap();
     service.kill_executor(1).await;
-    for entry in std::fs::read_dir(volume_on(&service, 1)).unwrap() {
+    for entry in std::fs::read_dir(service.volume_on(1).unwrap()).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             std::fs::remove_dir_all(path).unwrap();

@@ -1,0 +1,289 @@
+//! A member's directory that went back in time, or was damaged, while the member was
+//! down: it is not started, the pod says why, and nothing that was acknowledged is
+//! lost. On real Mesos with real etcd.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use etcd_api::status::{MesosState, PodStatus, ServiceStatus};
+use etcd_tests::service::{is_healthy, member_ids, pod_on};
+use etcd_tests::witness::Witness;
+use etcd_tests::{Service, etcd};
+use rustix::process::Signal;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Entries that a member must have got since its directory was copied.
+const NEWER_BY: u64 = 50;
+
+/// A deployed service with clients at work on it, and the follower whose disk is
+/// going to be meddled with.
+struct Meddled {
+    service: Service,
+    witness: Option<Witness>,
+    before: ServiceStatus,
+    agent: usize,
+    pod: String,
+}
+
+impl Deref for Meddled {
+    type Target = Service;
+    fn deref(&self) -> &Service {
+        &self.service
+    }
+}
+
+impl DerefMut for Meddled {
+    fn deref_mut(&mut self) -> &mut Service {
+        &mut self.service
+    }
+}
+
+impl Meddled {
+    async fn new() -> Self {
+        let mut service = Service::deployed().await.unwrap();
+        let led = |status: &ServiceStatus| is_healthy(status) && status.leader.is_some();
+        let before = service.wait_for("a leader is known", led).await.unwrap();
+        let lease = service.cluster.lease();
+        let address = |host: u8| lease.address(host, 0).ip().to_string();
+        let (agent, pod) = (0..3)
+            .zip(2..)
+            .filter_map(|(agent, host)| Some((agent, pod_on(&before, &address(host))?)))
+            .find(|(_, pod)| !pod.leader)
+            .map(|(agent, pod)| (agent, pod.name.clone()))
+            .unwrap();
+        let witness = Some(Witness::start(&before).await.unwrap());
+        Meddled {
+            service,
+            witness,
+            before,
+            agent,
+            pod,
+        }
+    }
+
+    /// A copy of the follower's directory, as a snapshot of its host would have it:
+    /// everything at one moment, etcd unasked.
+    async fn copy_of_the_disk(&self) -> PathBuf {
+        let copy = self.root().join("copy");
+        let etcd = self.process_on("etcd", self.agent).unwrap();
+        self.signal(etcd, Signal::STOP).unwrap();
+        let volume = self.volume_on(self.agent).unwrap();
+        copy_all(&volume, &copy);
+        self.signal(etcd, Signal::CONT).unwrap();
+        copy
+    }
+
+    /// Waits until the scheduler knows that the follower has more than it had.
+    async fn wait_until_it_has_more(&mut self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now_ms = u64::try_from(now.as_millis()).unwrap();
+        let name = self.pod.clone();
+        let index_since = |status: &ServiceStatus| {
+            let pod = pod(status, &name);
+            let index = pod.raft_index.filter(|_| pod.healthy)?;
+            (pod.probed_at_ms? > now_ms).then_some(index)
+        };
+        let what = "the follower was asked since its disk was copied";
+        let asked = self
+            .service
+            .wait_for(what, |status| index_since(status).is_some());
+        let copied = index_since(&asked.await.unwrap()).unwrap();
+        let what = "the follower has got more entries";
+        let more = |status: &ServiceStatus| {
+            index_since(status).is_some_and(|index| index > copied + NEWER_BY)
+        };
+        self.service.wait_for(what, more).await.unwrap();
+    }
+
+    /// Kills the follower's executor, and with it etcd, and meddles with the volume
+    /// before the scheduler can launch it again.
+    async fn meddle_while_down(&mut self, meddle: impl FnOnce(&Path)) {
+        let scheduler = self.scheduler_pid().unwrap();
+        self.signal(scheduler, Signal::STOP).unwrap();
+        let executor = self.process_on("etcd-executor", self.agent).unwrap();
+        self.signal(executor, Signal::KILL).unwrap();
+        self.wait_until_nothing_runs().await;
+        meddle(&self.volume_on(self.agent).unwrap());
+        self.signal(scheduler, Signal::CONT).unwrap();
+    }
+
+    async fn wait_until_nothing_runs(&self) {
+        let started = Instant::now();
+        let runs = |program: &str| self.process_on(program, self.agent).is_ok();
+        while runs("etcd") || runs("etcd-executor") {
+            assert!(started.elapsed() < LIMIT, "still runs after {LIMIT:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the pod waits for this reason after so many failures.
+    async fn wait_for_reason(&mut self, code: &str, failures: u32) -> String {
+        let name = self.pod.clone();
+        let text = |status: &ServiceStatus| {
+            let pod = pod(status, &name);
+            let waiting = pod
+                .waiting
+                .as_ref()
+                .filter(|waiting| waiting.code == code)?;
+            (pod.failures.in_a_row >= failures).then(|| waiting.text.clone())
+        };
+        let what = format!("{name} waits with {code} after {failures} failures");
+        let status = self
+            .service
+            .wait_for(&what, |status| text(status).is_some());
+        text(&status.await.unwrap()).unwrap()
+    }
+
+    /// What an operator does who has found the right disk again. To be called while
+    /// the pod waits before its next launch.
+    async fn mend_and_restart(&mut self, mend: impl FnOnce(&Path)) {
+        self.kill_scheduler().unwrap();
+        self.wait_until_nothing_runs().await;
+        mend(&self.volume_on(self.agent).unwrap());
+        self.start_scheduler(None).unwrap();
+        let connected =
+            |status: &ServiceStatus| status.mesos.state == MesosState::Connected;
+        self.wait_for("the scheduler is back", connected)
+            .await
+            .unwrap();
+        let path = format!("/v1/pod/{}/restart", self.pod);
+        let (code, body) = self.post(&path).await.unwrap();
+        assert!(code.is_success(), "{code} {body}");
+    }
+
+    /// The same members as before are well, and no client was ever told what
+    /// cannot be.
+    async fn wait_until_nothing_was_lost(&mut self) {
+        let after = self.wait_until_healthy().await.unwrap();
+        assert_eq!(member_ids(&after), member_ids(&self.before));
+        let witness = self.witness.take().unwrap();
+        witness.members_are(&after);
+        let testimony = witness.finish().await.unwrap();
+        println!("{}", testimony.summary());
+        testimony.check().unwrap();
+    }
+}
+
+fn pod<'s>(status: &'s ServiceStatus, name: &str) -> &'s PodStatus {
+    status.pods.iter().find(|pod| pod.name == name).unwrap()
+}
+
+/// Copies a directory; not the files that etcd makes for later, which are empty and
+/// large.
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &to);
+        } else if entry.path().extension().is_none_or(|end| end != "tmp") {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Moves everything that lies in one directory into another one.
+fn move_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::rename(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Hands leadership to the member that is neither leader nor `not_to`.
+async fn move_leader(status: &ServiceStatus, not_to: &str) {
+    let leader = status.pods.iter().find(|pod| pod.leader).unwrap();
+    let other = |pod: &&PodStatus| !pod.leader && pod.name != not_to;
+    let other = status.pods.iter().find(other).unwrap();
+    let id = u64::from_str_radix(other.member_id.as_ref().unwrap(), 16).unwrap();
+    let url = leader.client_url.clone().unwrap();
+    let mut client = etcd_client::Client::connect([url], None).await.unwrap();
+    client.move_leader(id).await.unwrap();
+}
+
+async fn check_older_copy(leader_changes: bool) {
+    let mut service = Meddled::new().await;
+    let copy = service.copy_of_the_disk().await;
+    service.wait_until_it_has_more().await;
+    let newest = service.root().join("newest");
+    service
+        .meddle_while_down(|volume| {
+            move_all(volume, &newest);
+            move_all(&copy, volume);
+        })
+        .await;
+    if leader_changes {
+        move_leader(&service.before, &service.pod).await;
+    }
+    let text = service.wait_for_reason("data_behind", 2).await;
+    println!("{text}");
+    assert!(
+        text.starts_with("data behind the cluster: reset or replace (launched in vain"),
+        "{text}"
+    );
+    assert!(
+        text.contains("the data is older than what this member had"),
+        "{text}"
+    );
+    // The others serve, and a scheduler that starts anew knows as much.
+    etcd::put(&service.before, "meanwhile", "written")
+        .await
+        .unwrap();
+    service.kill_scheduler().unwrap();
+    service.start_scheduler(None).unwrap();
+    service.wait_for_reason("data_behind", 3).await;
+
+    service
+        .mend_and_restart(|volume| {
+            fs::remove_dir_all(volume.join("member")).unwrap();
+            move_all(&newest, volume);
+        })
+        .await;
+    service.wait_until_nothing_was_lost().await;
+}
+
+#[tokio::test]
+async fn an_older_copy_is_refused_and_explained() {
+    check_older_copy(false).await;
+}
+
+/// Now no other member knows any more what this one had acknowledged: etcd by
+/// itself would take it in.
+#[tokio::test]
+async fn an_older_copy_is_refused_after_a_change_of_leaders() {
+    check_older_copy(true).await;
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_refused_and_explained() {
+    let mut service = Meddled::new().await;
+    service.wait_until_it_has_more().await;
+    let flip = |volume: &Path| {
+        let wal = volume.join("member/wal");
+        let name = fs::read_dir(&wal)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut names: Vec<PathBuf> = name
+            .filter(|path| path.extension().is_some_and(|end| end == "wal"))
+            .collect();
+        names.sort();
+        let newest = names.pop().unwrap();
+        let mut bytes = fs::read(&newest).unwrap();
+        // Amid the records of the first writes.
+        bytes[1500] ^= 1;
+        fs::write(newest, bytes).unwrap();
+    };
+    service.meddle_while_down(flip).await;
+    let text = service.wait_for_reason("data_damaged", 3).await;
+    println!("{text}");
+    assert!(text.starts_with("data damaged: reset or replace"), "{text}");
+    service.mend_and_restart(flip).await;
+    service.wait_until_nothing_was_lost().await;
+}
