@@ -9,6 +9,8 @@
 //! snapshot of its host: once leadership has changed, etcd takes it for a slow
 //! follower.
 
+use std::path::Path;
+
 use etcd_admin::LogEnd;
 use etcd_admin::data_dir::DataDir;
 use etcd_admin::wal::{WalDamage, WalIdentity};
@@ -75,12 +77,18 @@ pub fn check_age(reached: Option<LogPosition>, end: &LogEnd) -> Result<(), Refus
             what: format!(
                 "{}: {}; the log can be read up to {ends_at}, the member had reached \
                  {reached}",
-                damage.file.display(),
+                file_name(&damage.file),
                 damage.problem
             ),
         },
         None => Refusal::DataBehind { ends_at, reached },
     })
+}
+
+/// The path of a sandbox is long, and no help to anybody.
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 /// What a log proves on its own: its member had come at least this far.
