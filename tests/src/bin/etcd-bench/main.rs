@@ -1,5 +1,5 @@
 //! `make bench`: the figures of the README, measured on this machine and
-//! printed as a Markdown table.
+//! printed as a Markdown table. `etcd-bench growth` measures growth alone.
 //!
 //! | figure | file |
 //! |---|---|
@@ -33,6 +33,12 @@ pub(crate) struct Build {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("growth") {
+        println!("{}\n", machine()?);
+        let rows = growth::rows().await?;
+        rows.iter().for_each(|row| println!("{row}"));
+        return Ok(());
+    }
     let builds = builds()?;
     if builds.len() < 2 {
         eprintln!("no release build: run make release for its figures");
