@@ -305,7 +305,10 @@ fn add(draft: &mut Draft<'_>, index: PodIndex, peer_url: String) {
 /// What must still come before a member can be added.
 pub(crate) fn unsettled(draft: &Draft<'_>) -> Option<String> {
     let now = draft.now();
-    for voter in quorum::voters(&draft.record) {
+    let voters = quorum::voters(&draft.record);
+    // One alone has no peers that it could have lost.
+    let has_peers = voters.len() > 1;
+    for voter in voters {
         if !quorum::is_healthy_voter_seen(draft.model, voter) {
             return Some(format!("{voter} is not in good health"));
         }
@@ -315,7 +318,7 @@ pub(crate) fn unsettled(draft: &Draft<'_>) -> Option<String> {
             .answering_since
             .get(&voter)
             .is_some_and(|since| now.since(*since) >= SETTLED_AFTER);
-        if !settled {
+        if has_peers && !settled {
             return Some(format!("{voter} has answered for less than five seconds"));
         }
     }
