@@ -47,7 +47,7 @@ status: $(LOCAL)
 test: setup
 	@$(CARGO) build --workspace --all-targets
 	etcd="$$($(LOCAL) setup --print-etcd-dir)" && \
-	ETCD_TEST_BIN_DIR="$$etcd" $(CARGO) test --workspace
+	ETCD_TEST_BIN_DIR="$$etcd" $(CARGO) test --workspace --no-fail-fast
 
 lint:
 	$(CARGO) fmt --all -- --check

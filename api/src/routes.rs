@@ -279,6 +279,11 @@ const NOT_IMPLEMENTED: Answer = answer(
     &[json::<Problem>()],
 );
 
+const HOW_TO_REPLACE: &[Parameter] = &[text(
+    "force",
+    "`true`: the member leaves before its successor has joined.",
+)];
+
 const PHASE_AND_STEP: &[Parameter] = &[
     text("phase", "A phase's name or id."),
     text("step", "A step's name or id; needs `phase`."),
@@ -403,7 +408,8 @@ pub const ROUTES: &[Route] = &[
     post("/v1/pod/{pod}/restart", Group::Pods,
          "Restart a pod in place, when that costs no quorum.", POD_COMMAND),
     post("/v1/pod/{pod}/replace", Group::Pods,
-         "Give a pod's place up and find another.", POD_COMMAND),
+         "Exchange a pod's member for a new one on another agent.", POD_COMMAND)
+        .asks(HOW_TO_REPLACE),
     post("/v1/pod/{pod}/pause", Group::Pods,
          "Stop a pod's etcd and keep its container.", POD_COMMAND),
     post("/v1/pod/{pod}/resume", Group::Pods, "End a pause.", POD_COMMAND),

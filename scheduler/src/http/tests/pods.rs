@@ -1,5 +1,7 @@
 //! `/v1/pod`.
 
+use etcd_planner::replacing::ReplaceRefusal;
+
 use super::*;
 
 #[tokio::test]
@@ -107,38 +109,46 @@ async fn pod_info() {
     );
 }
 
+/// Asks, answers for the loop, and gives what was asked of it and what came back.
+async fn asked_of_the_loop(
+    service: &mut Service,
+    path: &str,
+    answer: Result<(), CommandRefusal>,
+) -> (Command, u16, String) {
+    let request = Request::post(path)
+        .header(header::AUTHORIZATION, WRITE)
+        .body(Body::empty())
+        .unwrap();
+    let asking = tokio::spawn(router(service.state.clone()).oneshot(request));
+    let order = service.commands.recv().await.unwrap();
+    assert_eq!(order.by, Actor::named("alice"));
+    order.reply.send(answer).unwrap();
+    let response = asking.await.unwrap().unwrap();
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    (order.command, status, body)
+}
+
 #[tokio::test]
 async fn restarting_a_pod() {
     let mut service = healthy();
-    let state = service.state.clone();
     let path = "/v1/pod/etcd-1/restart";
+    let pod = PodIndex(1);
+    let refused = CommandRefusal::NotNow { why: "busy".into() };
     let replies = [
         (Ok(()), 200, "etcd-1-node"),
         (
-            Err(CommandRefusal::UnknownPod(PodIndex(1))),
+            Err(CommandRefusal::UnknownPod(pod)),
             404,
             "Pod etcd-1 not found",
         ),
-        (
-            Err(CommandRefusal::NotNow { why: "busy".into() }),
-            409,
-            "busy",
-        ),
+        (Err(refused), 409, "busy"),
     ];
-    for (reply_with, status, text) in replies {
-        let request = Request::post(path)
-            .header(header::AUTHORIZATION, WRITE)
-            .body(Body::empty())
-            .unwrap();
-        let asking = tokio::spawn(router(state.clone()).oneshot(request));
-        let order = service.commands.recv().await.unwrap();
-        assert_eq!(order.by, Actor::named("alice"));
-        assert_eq!(order.command, Command::RestartPod { pod: PodIndex(1) });
-        order.reply.send(reply_with).unwrap();
-        let response = asking.await.unwrap().unwrap();
-        assert_eq!(response.status().as_u16(), status);
-        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        let body = String::from_utf8(body.to_vec()).unwrap();
+    for (answer, expected, text) in replies {
+        let (command, status, body) = asked_of_the_loop(&mut service, path, answer).await;
+        assert_eq!(command, Command::RestartPod { pod });
+        assert_eq!(status, expected);
         assert!(body.contains(text), "{body}");
         if status == 200 {
             assert_eq!(
@@ -149,10 +159,11 @@ async fn restarting_a_pod() {
     }
     let unknown = "/v1/pod/etcd-9/restart";
     assert_eq!(service.ask("POST", unknown, Some(WRITE)).await.status, 404);
-    let later = "/v1/pod/etcd-1/replace";
+    let later = "/v1/pod/etcd-1/pause";
     assert_eq!(service.ask("POST", later, Some(WRITE)).await.status, 501);
 
     // A loop that is gone is said to be gone.
+    let state = service.state.clone();
     drop(service.commands);
     let request = Request::post(path)
         .header(header::AUTHORIZATION, WRITE)
@@ -160,4 +171,29 @@ async fn restarting_a_pod() {
         .unwrap();
     let response = router(state).oneshot(request).await.unwrap();
     assert_eq!(response.status().as_u16(), 503);
+}
+
+#[tokio::test]
+async fn replacing_a_pod() {
+    let mut service = healthy();
+    let pod = PodIndex(1);
+    for (path, leaves_first) in [
+        ("/v1/pod/etcd-1/replace", false),
+        ("/v1/pod/etcd-1/replace?force=false", false),
+        ("/v1/pod/etcd-1/replace?force=true", true),
+    ] {
+        let (command, status, _) = asked_of_the_loop(&mut service, path, Ok(())).await;
+        assert_eq!(command, Command::ReplacePod { pod, leaves_first });
+        assert_eq!(status, 200);
+    }
+    let refusal = CommandRefusal::Replace(pod, ReplaceRefusal::OnlyVoter);
+    let path = "/v1/pod/etcd-1/replace";
+    let (_, status, body) = asked_of_the_loop(&mut service, path, Err(refusal)).await;
+    assert_eq!(status, 409);
+    assert!(
+        body.contains("etcd-1 is not replaced: it is the only voter"),
+        "{body}"
+    );
+    let unclear = "/v1/pod/etcd-1/replace?force=perhaps";
+    assert_eq!(service.ask("POST", unclear, Some(WRITE)).await.status, 400);
 }
