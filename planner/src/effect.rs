@@ -144,6 +144,16 @@ impl Effect {
         }
     }
 
+    /// Whether etcd's member list is another one afterwards.
+    pub fn changes_members(&self) -> bool {
+        matches!(
+            self,
+            Effect::AddLearner { .. }
+                | Effect::Promote { .. }
+                | Effect::RemoveMember { .. }
+        )
+    }
+
     /// A short fixed name, for failpoints, metrics and logs.
     pub fn name(&self) -> &'static str {
         self.kind().as_str()

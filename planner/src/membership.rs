@@ -171,14 +171,7 @@ fn last_change_has_shown(model: &Model) -> bool {
 }
 
 fn change_in_flight(model: &Model) -> bool {
-    model.is_in_flight(|effect| {
-        matches!(
-            effect,
-            Effect::AddLearner { .. }
-                | Effect::Promote { .. }
-                | Effect::RemoveMember { .. }
-        )
-    })
+    model.is_in_flight(Effect::changes_members)
 }
 
 /// Brings the record up to what etcd's member list says has happened, whether
@@ -203,6 +196,8 @@ fn take_note_of_member_list(
                 .find(|member| member.peer_urls.contains(&peer_url));
             let membership = match seen {
                 Some(seen) if is_at_its_place(&peer_url) => {
+                    // Its place was declined while it could not be launched there.
+                    draft.wants_declined_offers = true;
                     Membership::Learner(Enrolled {
                         member_id: seen.member_id,
                         peer_url,

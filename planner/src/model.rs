@@ -365,6 +365,10 @@ impl Model {
             return;
         };
         let Outcome::Failed { why } = outcome else {
+            // What members said while it was under way does not show it yet.
+            if in_flight.effect.changes_members() {
+                self.observed.membership_asked = Some(now);
+            }
             return;
         };
         match in_flight.effect {

@@ -89,7 +89,9 @@ pub(crate) fn settle(draft: &mut Draft<'_>) {
                 REVIVE_IF_NOTHING_CAME_FOR
             };
             let again = since.plus(pause);
-            if again > draft.now() {
+            if draft.wants_declined_offers && nothing_at_hand {
+                draft.effects.push(Effect::Revive);
+            } else if again > draft.now() {
                 draft.wake_at(again);
             } else if nothing_at_hand {
                 draft.effects.push(Effect::Revive);
