@@ -324,17 +324,7 @@ fn leave(draft: &mut Draft<'_>, index: PodIndex) -> bool {
     if let Err(cost) = quorum::may_stop(draft.model, &draft.record, index)
         && draft.pod(index).membership.is_voter()
     {
-        let StopWouldCostQuorum {
-            healthy_without,
-            voters,
-        } = cost;
-        draft.wait(
-            index,
-            WaitingReason::StopWouldCostQuorum {
-                healthy_without,
-                voters,
-            },
-        );
+        draft.wait(index, cost.into());
         return false;
     }
     draft.pod_mut(index).launch = None;

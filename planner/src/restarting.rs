@@ -98,17 +98,7 @@ pub(crate) fn stop(draft: &mut Draft<'_>, index: PodIndex, cause: StopCause) {
             return;
         }
         if let Err(cost) = quorum::may_stop(draft.model, &draft.record, index) {
-            let quorum::StopWouldCostQuorum {
-                healthy_without,
-                voters,
-            } = cost;
-            draft.wait(
-                index,
-                WaitingReason::StopWouldCostQuorum {
-                    healthy_without,
-                    voters,
-                },
-            );
+            draft.wait(index, cost.into());
             return;
         }
         if let Some(to) = leader_to_move_to(draft, index) {

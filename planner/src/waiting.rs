@@ -7,6 +7,7 @@ use etcd_launch::{MemberId, PodIndex};
 
 use crate::offer::{AgentId, Hostname, Megabytes, MilliCpus};
 use crate::overrides::PlanPart;
+use crate::quorum::StopWouldCostQuorum;
 use crate::time::Timestamp;
 
 /// Why a pod, or the whole service, does not go on.
@@ -188,6 +189,15 @@ impl WaitingReason {
             WaitingReason::RemovalBlocked { .. } => "removal_blocked",
             WaitingReason::LearnerCatchingUp { .. } => "learner_catching_up",
             WaitingReason::MembershipUnsettled { .. } => "membership_unsettled",
+        }
+    }
+}
+
+impl From<StopWouldCostQuorum> for WaitingReason {
+    fn from(cost: StopWouldCostQuorum) -> Self {
+        WaitingReason::StopWouldCostQuorum {
+            healthy_without: cost.healthy_without,
+            voters: cost.voters,
         }
     }
 }
