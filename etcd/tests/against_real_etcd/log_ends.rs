@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use etcd_admin::{LogEnd, log_end};
 
@@ -78,6 +79,57 @@ async fn of_every_member_of_three_with_changes_of_leaders() {
             check_against_restart(&mut cluster, index).await;
         }
     }
+}
+
+/// Killed amid its work, a member's log has all that a status said which a
+/// linearizable read came after. (What a status says by itself it may not have yet:
+/// etcd announces an index first and writes then.)
+#[tokio::test]
+async fn of_followers_that_are_killed_while_they_write() {
+    let mut cluster = TestCluster::start("log-ends-5", 3).await;
+    let mut said_too_early = 0;
+    for round in 0..10 {
+        let (leader, follower) = cluster.leader_and_follower().await;
+        let url = cluster.members[leader].client_url.clone();
+        let writers = writing(&url).await;
+        let client = cluster.members[follower].client().await;
+        let (mut proven, mut said) = (0, 0);
+        let until = Instant::now() + Duration::from_millis(300 + 37 * round);
+        while Instant::now() < until {
+            let status = client.status().await.unwrap();
+            client.linearizable_read().await.unwrap();
+            proven = status.raft_index;
+            said = client.status().await.unwrap().raft_index;
+        }
+        cluster.members[follower].kill().await;
+        drop(writers);
+        let end = log_end(&cluster.members[follower].data_dir).unwrap();
+        println!("proven {proven}, said {said}, {end:?}");
+        assert!(proven > 0 && proven <= end.index, "{proven} {end:?}");
+        said_too_early += usize::from(said > end.index);
+        let (token, initial_cluster) = (cluster.token.clone(), cluster.initial_cluster());
+        cluster.members[follower].start(&token, &initial_cluster, "existing");
+        cluster
+            .wait_until(follower, "has caught up", |status| {
+                status.raft_index >= proven
+            })
+            .await;
+    }
+    println!("a status alone was ahead of the log {said_too_early} times");
+}
+
+/// Clients that write until they are dropped.
+async fn writing(url: &str) -> tokio::task::JoinSet<()> {
+    let client = etcd_client::Client::connect([url], None).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for lane in 0..16 {
+        let mut client = client.clone();
+        tasks.spawn(async move {
+            // The leader may change while its follower is killed.
+            while client.put(format!("lane-{lane}"), "x", None).await.is_ok() {}
+        });
+    }
+    tasks
 }
 
 /// Files are begun after 64 MiB; the newest may hold no entry yet.
