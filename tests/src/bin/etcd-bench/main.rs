@@ -1,5 +1,6 @@
 //! `make bench`: the figures of the README, measured on this machine and
-//! printed as a Markdown table. `etcd-bench growth` measures growth alone.
+//! printed as a Markdown table. `etcd-bench growth` and `etcd-bench
+//! memory` measure that alone.
 //!
 //! | figure | file |
 //! |---|---|
@@ -33,13 +34,18 @@ pub(crate) struct Build {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    if std::env::args().nth(1).as_deref() == Some("growth") {
+    let builds = builds()?;
+    let alone = match std::env::args().nth(1).as_deref() {
+        Some("growth") => Some(growth::rows().await?),
+        Some("memory") => Some(footprint::memory_at_rest(&builds[0]).await?),
+        Some(other) => anyhow::bail!("{other}: growth and memory can be measured alone"),
+        None => None,
+    };
+    if let Some(rows) = alone {
         println!("{}\n", machine()?);
-        let rows = growth::rows().await?;
         rows.iter().for_each(|row| println!("{row}"));
         return Ok(());
     }
-    let builds = builds()?;
     if builds.len() < 2 {
         eprintln!("no release build: run make release for its figures");
     }
