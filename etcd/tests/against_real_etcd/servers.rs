@@ -129,6 +129,9 @@ impl TestMember {
         let pid = self.process.as_ref().unwrap().id().expect("etcd runs");
         kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal)
             .unwrap();
+        if signal == Signal::STOP {
+            wait_until_stopped(pid);
+        }
     }
 
     /// Ends the process without warning and waits until it is gone.
@@ -272,5 +275,25 @@ where
             }
             answer => return answer,
         }
+    }
+}
+
+/// SIGSTOP takes effect some time after it was sent: a busy process may answer once
+/// more. Each of its threads stops by itself.
+fn wait_until_stopped(pid: u32) {
+    let started = std::time::Instant::now();
+    let is_stopped = |task: std::fs::DirEntry| {
+        // The state follows the name, which is in parentheses.
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_none_or(|(_, rest)| rest.starts_with(['T', 't']))
+    };
+    loop {
+        let mut tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        if tasks.all(|task| task.is_ok_and(is_stopped)) {
+            return;
+        }
+        assert!(started.elapsed().as_secs() < 10, "{pid} does not stop");
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
