@@ -14,6 +14,7 @@
 //! enforced.
 
 pub mod addresses;
+mod cache_lock;
 pub mod cluster;
 pub mod daemon;
 mod error;

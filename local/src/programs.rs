@@ -10,14 +10,16 @@ mod download;
 mod packages;
 mod stubs;
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+
+use crate::cache_lock::{self, CacheLockError};
 
 use bounded_command::BoundedCommand;
 pub use packages::missing_packages;
@@ -42,8 +44,6 @@ const RECIPE: &str = "1";
 
 /// Compiling takes about ten seconds on a slow machine.
 const COMPILE_LIMIT: Duration = Duration::from_secs(300);
-/// Longer than all steps of another process that builds may take together.
-const LOCK_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Names the directory of the cache, instead of the user's own cache directory.
 pub const CACHE_VARIABLE: &str = "ETCD_LOCAL_CACHE";
@@ -82,15 +82,9 @@ pub enum ProgramsError {
     /// No place for the cache is known.
     #[error("neither {CACHE_VARIABLE}, XDG_CACHE_HOME nor HOME is set: set one of them")]
     NoCacheDirectory,
-    /// Another process has been building for too long.
-    #[error(
-        "another process has held {} for {} s: end it and try again",
-        lock.display(), LOCK_LIMIT.as_secs()
-    )]
-    Locked {
-        /// The lock file.
-        lock: PathBuf,
-    },
+    /// The cache is another process' to fill.
+    #[error(transparent)]
+    Locked(#[from] CacheLockError),
     /// A file of the cache or of a launcher directory could not be used.
     #[error("could not {action} {}: {error}", path.display())]
     File {
@@ -229,7 +223,8 @@ pub fn ensure(
     if built.program().is_file() {
         return Ok(built);
     }
-    let _lock = lock(&cache.join("mesos.lock"), progress)?;
+    let doing = "builds the Mesos programs";
+    let _lock = cache_lock::lock(&cache.join("mesos.lock"), doing, progress)?;
     if built.program().is_file() {
         return Ok(built);
     }
@@ -350,34 +345,6 @@ fn build_key() -> String {
         hasher.update(part);
     }
     hex::encode(hasher.finalize())[..16].to_owned()
-}
-
-/// Takes the lock, which is given back when the file is dropped.
-fn lock(path: &Path, progress: &dyn Fn(&str)) -> Result<File, ProgramsError> {
-    let open = |source| ProgramsError::file("lock", path, source);
-    let file = File::create(path).map_err(open)?;
-    let deadline = Instant::now() + LOCK_LIMIT;
-    let mut told = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(source)) => return Err(open(source)),
-            Err(TryLockError::WouldBlock) if Instant::now() > deadline => {
-                return Err(ProgramsError::Locked {
-                    lock: path.to_owned(),
-                });
-            }
-            Err(TryLockError::WouldBlock) => {
-                if !told {
-                    progress(
-                        "waiting for another process that builds the Mesos programs",
-                    );
-                    told = true;
-                }
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        }
-    }
 }
 
 /// Makes a file aside and renames it into place: an agent may be using the old one.

@@ -6,15 +6,17 @@
 //! machine's own apt sources say that Debian is.
 
 mod apt_sources;
-mod cached;
 mod commands;
 pub mod etcd;
 pub mod machine;
 mod private_apt;
 pub mod pymesos;
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::cache_lock::CacheLockError;
 
 /// Why the machine could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -74,15 +76,9 @@ pub enum SetupError {
         /// Exit status and the last lines of its output.
         why: String,
     },
-    /// Another process has been fetching for too long.
-    #[error("another process has held {} for {seconds} s: end it and try again",
-        lock.display())]
-    Locked {
-        /// The lock file.
-        lock: PathBuf,
-        /// How long we waited.
-        seconds: u64,
-    },
+    /// The cache is another process' to fill.
+    #[error(transparent)]
+    Locked(#[from] CacheLockError),
     /// A file or directory could not be used.
     #[error("could not {action} {}: {error}", path.display())]
     File {
@@ -103,4 +99,14 @@ impl SetupError {
             error: source,
         }
     }
+}
+
+/// Makes an empty directory in the place of whatever is there.
+fn fresh_directory(path: &Path) -> Result<PathBuf, SetupError> {
+    let make = |source| SetupError::file("make", path, source);
+    if path.exists() {
+        fs::remove_dir_all(path).map_err(make)?;
+    }
+    fs::create_dir_all(path).map_err(make)?;
+    Ok(path.to_owned())
 }

@@ -6,6 +6,7 @@
 //! cluster are well, and nobody is joining. Then they have everything that was ever
 //! acknowledged. That an offer shows the place proves that its task has ended.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use etcd_launch::PodIndex;
@@ -16,18 +17,18 @@ use crate::membership;
 use crate::offer::{Offer, ReservationId};
 use crate::record::{AbandonedPlacement, Cluster, Membership, Pod};
 
-/// An abandoned place that its agent's offers do not show after this time is
-/// not there. Earlier, the operations that make it may still be under way.
+/// An abandoned place that its agent's offers have not shown for this long is not
+/// there. Earlier, the operations that make it may still be under way, or a task
+/// may still be ending on it, such as that of an agent that was lost and is back.
 const ABSENT_AFTER: Duration = Duration::from_secs(60);
 
 /// Gives back what the offers at hand show of places that nobody can miss, and
 /// forgets the places that are not there.
 pub(crate) fn give_back_places(draft: &mut Draft<'_>) {
-    let now = draft.now();
     note_what_can_be_missed(draft);
     let abandoned = std::mem::take(&mut draft.record.abandoned);
     let mut kept = Vec::with_capacity(abandoned.len());
-    for place in abandoned {
+    for mut place in abandoned {
         let reservation_id = &place.placement.reservation_id;
         if !place.can_be_missed
             || has_not_left(draft, &place)
@@ -36,7 +37,6 @@ pub(crate) fn give_back_places(draft: &mut Draft<'_>) {
             kept.push(place);
             continue;
         }
-        let old_enough = place.since.plus(ABSENT_AFTER);
         // An agent's resources may come in several offers, one for each role.
         let mut could_show = draft.untaken_offers();
         could_show.retain(|offer| place.placement.would_be_in(offer));
@@ -44,17 +44,18 @@ pub(crate) fn give_back_places(draft: &mut Draft<'_>) {
             .iter()
             .find_map(|offer| Some((offer.id.clone(), shown(offer, &place)?)));
         if let Some((offer_id, has_volume)) = shown {
+            place.absent_since = None;
             draft.effects.push(Effect::Release {
                 offer_id,
                 pod: place.pod,
                 placement: Box::new(place.placement.clone()),
                 has_volume,
             });
-        } else if !could_show.is_empty() {
-            if now >= old_enough {
+        } else if let Some(newest) = could_show.iter().map(|offer| offer.received).max() {
+            let absent_since = *place.absent_since.get_or_insert(newest);
+            if newest.since(absent_since) >= ABSENT_AFTER {
                 continue;
             }
-            draft.wake_at(old_enough);
         }
         kept.push(place);
     }
@@ -83,8 +84,8 @@ pub(crate) fn are_looked_for(draft: &Draft<'_>) -> bool {
 }
 
 /// Once every voter has everything that was ever acknowledged, no old place of a pod
-/// that votes is needed any more. That stays so: what is acknowledged later is not
-/// there.
+/// that votes is needed any more, and of one that does not yet, only the newest. That
+/// stays so: what is acknowledged later is not there.
 fn note_what_can_be_missed(draft: &mut Draft<'_>) {
     if draft
         .record
@@ -112,8 +113,12 @@ fn note_what_can_be_missed(draft: &mut Draft<'_>) {
         return;
     }
     let (abandoned, pods) = (&mut draft.record.abandoned, &draft.record.pods);
-    for place in abandoned.iter_mut().filter(|place| !place.can_be_missed) {
-        place.can_be_missed = pods.get(&place.pod).is_some_and(joined);
+    let mut kept_for = BTreeSet::new();
+    // The newest place of a pod comes last.
+    for place in abandoned.iter_mut().rev().filter(|p| !p.can_be_missed) {
+        let has_successor = pods.get(&place.pod).is_some_and(joined);
+        // Until a pod votes again, the newest of its old places is kept for it.
+        place.can_be_missed = has_successor || !kept_for.insert(place.pod);
         // While it was needed, it was declined like anything else.
         draft.wants_declined_offers |= place.can_be_missed;
     }

@@ -15,6 +15,7 @@
 //! | when is a member relaunched, and when is it lost? | `recovery.rs` |
 //! | how is a cluster born, and how is a birth given up? | `birth.rs` |
 //! | how does a formed cluster change its members? | `membership.rs` |
+//! | how is a member exchanged for a new one? | `replacing.rs` |
 //! | may this voter stop now? | `quorum.rs` |
 //! | how far had a member come? | `reached.rs` |
 //! | which agent gets which pod? | `placing.rs`, by the rules of `constraints.rs` |

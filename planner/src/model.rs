@@ -70,6 +70,15 @@ impl Model {
         (seen.epoch == self.session()?.epoch).then_some(seen)
     }
 
+    fn is_launched(&self, pod: PodIndex) -> bool {
+        let pod = self.record.pods.get(&pod);
+        pod.is_some_and(|pod| {
+            pod.launch
+                .as_ref()
+                .is_some_and(|launch| launch.end.is_none())
+        })
+    }
+
     /// Whether an effect that fits is still unanswered.
     pub fn is_in_flight(&self, fits: impl Fn(&Effect) -> bool) -> bool {
         self.in_flight
@@ -124,6 +133,8 @@ impl Model {
                 self.observed.agents = Some(agents.collect());
             }
             Event::TaskStatus(status) => self.apply_status(status, now),
+            // The answer of a member that goes on under another name came late.
+            Event::Probed { pod, .. } if !self.is_launched(pod) => {}
             Event::Probed { pod, probe } => {
                 match &probe.answer {
                     Ok(answer) => {

@@ -314,6 +314,10 @@ pub struct AbandonedPlacement {
     /// as soon as it is offered.
     #[serde(default)]
     pub can_be_missed: bool,
+    /// Since when offers that should show it have not: a task that still ends there
+    /// hides it for a while.
+    #[serde(default)]
+    pub absent_since: Option<Timestamp>,
 }
 
 /// Who a pod is in the cluster.

@@ -135,20 +135,13 @@ pub(crate) fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &st
     let has_voted = std::mem::take(&mut pod.place_was_used) || has_voted;
     if let Some(placement) = pod.placement.take() {
         pod.generation = pod.generation.next();
-        let pod = index.successor();
-        if has_voted {
-            // This one voted after those had been left, and so is newer.
-            let older = draft.record.abandoned.iter_mut();
-            older
-                .filter(|older| older.pod == pod)
-                .for_each(|older| older.can_be_missed = true);
-        }
         draft.record.abandoned.push(AbandonedPlacement {
-            pod,
+            pod: index.successor(),
             placement,
             since: now,
             why: why.to_owned(),
             can_be_missed: !has_voted,
+            absent_since: None,
         });
     }
     draft.volumes_seen.remove(&index);

@@ -127,6 +127,11 @@ pub(crate) fn begin(model: &mut Model) {
     model.observed.rename(index, index.leaving());
 }
 
+/// Whether another member is wanted in its place, and it has not begun to leave.
+fn is_asked(pod: &Pod) -> bool {
+    pod.replace_asked.is_some()
+}
+
 fn may_begin(model: &Model, index: PodIndex) -> bool {
     let others_at_work = model.record.pods.iter().any(|(other, pod)| {
         let joins_or_goes = matches!(
@@ -175,12 +180,16 @@ pub(crate) fn exchange_members(draft: &mut Draft<'_>) {
             leave_if_not_needed(draft, index);
         }
     }
-    let asked = draft
+    let mut asked = draft
         .recorded_pods()
         .into_iter()
-        .find(|index| !index.is_leaving() && draft.pod(*index).replace_asked.is_some());
-    if let Some(index) = asked {
-        leave_first(draft, index);
+        .filter(|index| draft.model.record.pods.get(index).is_some_and(is_asked));
+    let Some(busy) = asked.next() else {
+        return;
+    };
+    leave_first(draft, busy);
+    for index in asked {
+        draft.wait(index, WaitingReason::OneAtATime { busy });
     }
 }
 
@@ -235,8 +244,10 @@ fn leave_first(draft: &mut Draft<'_>, index: PodIndex) {
         return;
     }
     match condition(draft, index) {
-        // Begun with the next event, see `begin`.
+        // Begun with an event, see `begin`.
         Condition::Well if !asked.leaves_first => {
+            let why = "the last exchange of a member has to come to rest".to_owned();
+            draft.wait(index, WaitingReason::MembershipUnsettled { why });
             draft.wake_in(Duration::from_secs(1));
             return;
         }
@@ -294,6 +305,8 @@ fn leave_if_not_needed(draft: &mut Draft<'_>, index: PodIndex) {
         if !joins && down && quorum::may_stop(draft.model, &draft.record, index).is_ok() {
             leave(draft, index);
         }
+        let why = format!("it leaves once {successor} is a voter");
+        draft.wait(index, WaitingReason::MembershipUnsettled { why });
         return;
     }
     if let Some(why) = membership::unsettled(draft) {

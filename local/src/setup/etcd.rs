@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use super::SetupError;
 use super::apt_sources::{DebianArchive, machines_archives};
-use super::cached::{fresh_directory, lock};
 use super::commands::run;
+use super::fresh_directory;
 use super::private_apt::{unpack_packages, unpack_packages_as_the_machine_does};
+use crate::cache_lock;
 
 /// Debian's suites that may have a newer etcd than the machine's own, newest first. A
 /// program from the second may run where the first one's needs too new a C library.
@@ -206,7 +207,7 @@ fn ensure_cached(
     if let Some(found) = recorded(cache, &record, &origin) {
         return Ok(found);
     }
-    let _lock = lock(&cache.join("etcd.lock"), "etcd", progress)?;
+    let _lock = cache_lock::lock(&cache.join("etcd.lock"), "fetches etcd", progress)?;
     if let Some(found) = recorded(cache, &record, &origin) {
         return Ok(found);
     }

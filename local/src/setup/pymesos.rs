@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::SetupError;
-use super::cached::{fresh_directory, lock};
 use super::commands::run;
+use super::fresh_directory;
+use crate::cache_lock;
 
 /// What is installed, and in what order. All versions are named, so that a test does
 /// not change by itself; raise the directory's number with them.
@@ -49,7 +50,8 @@ pub fn ensure(cache: &Path, progress: &dyn Fn(&str)) -> Result<PathBuf, SetupErr
     if complete.is_file() {
         return Ok(python);
     }
-    let _lock = lock(&cache.join("pymesos.lock"), "pymesos", progress)?;
+    let _lock =
+        cache_lock::lock(&cache.join("pymesos.lock"), "fetches pymesos", progress)?;
     if complete.is_file() {
         return Ok(python);
     }

@@ -5,11 +5,13 @@
 mod agents;
 mod properties;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_launch::{FORMAT, Phase, PodIndex, Refusal, Report};
 use etcd_planner::event::{OperationStatus, OperationVerdict, TaskStatus, TaskVerdict};
 use etcd_planner::observed::{TaskEnd, TaskState};
+use etcd_planner::offer::ReservedBundle;
 use etcd_planner::record::PlacementStage;
 use etcd_planner::target::DiskWish;
 use etcd_planner::{Decision, Effect, Event, Model, Target, Timestamp};
@@ -421,4 +423,64 @@ fn an_empty_place_on_a_silent_agent_is_left() {
         decision.record.abandoned[0].placement.stage,
         PlacementStage::Requested(_)
     ));
+}
+
+/// The task of an agent that was lost and is back still holds its place when the
+/// agent's first offers come: they prove nothing yet.
+#[test]
+fn an_old_place_is_given_back_even_if_it_does_not_show_at_first() {
+    let mut model = placed_on_a(2);
+    let seconds = |seconds| T0.plus(Duration::from_secs(seconds));
+    // The empty place on the silent agent is left, and its agent comes back late.
+    let decision = decide(&model, seconds(60));
+    let old = decision.record.abandoned[0].placement.clone();
+    let _ = model.absorb(decision, seconds(60));
+    let mut offered = |at: u64, shows: bool| {
+        let mut offer = offer("a");
+        offer.id.0 = format!("back-{at}");
+        offer.received = seconds(at);
+        if shows {
+            let bundle = ReservedBundle {
+                pod: Some(PodIndex(0)),
+                framework_id: None,
+                resources: offer.free.clone(),
+                volumes: BTreeMap::new(),
+            };
+            let id = old.reservation_id.clone();
+            offer.reserved.insert(id, bundle);
+        }
+        model.apply(Event::Offers(vec![offer]), seconds(at));
+        let decision = decide(&model, seconds(at));
+        let released = |effect: &Effect| matches!(effect, Effect::Release { .. });
+        let (kept, gives_back) = (
+            !decision.record.abandoned.is_empty(),
+            decision.effects.iter().any(released),
+        );
+        let _ = model.absorb(decision, seconds(at));
+        (kept, gives_back)
+    };
+    assert_eq!(offered(500, false), (true, false), "it may still be in use");
+    assert_eq!(offered(559, false), (true, false));
+    assert_eq!(
+        offered(570, true),
+        (true, true),
+        "it shows, and is given back"
+    );
+}
+
+#[test]
+fn an_old_place_that_never_shows_is_forgotten() {
+    let mut model = placed_on_a(2);
+    let seconds = |seconds| T0.plus(Duration::from_secs(seconds));
+    let decision = decide(&model, seconds(60));
+    let _ = model.absorb(decision, seconds(60));
+    for (at, is_kept) in [(500, true), (559, true), (560, false)] {
+        let mut offer = offer("a");
+        offer.id.0 = format!("back-{at}");
+        offer.received = seconds(at);
+        model.apply(Event::Offers(vec![offer]), seconds(at));
+        let decision = decide(&model, seconds(at));
+        assert_eq!(!decision.record.abandoned.is_empty(), is_kept, "{at}");
+        let _ = model.absorb(decision, seconds(at));
+    }
 }

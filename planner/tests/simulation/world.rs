@@ -496,6 +496,10 @@ impl World {
         if cluster.members.len() != wanted || learners != 0 {
             return Err(format!("{wanted} voters are wanted: {:?}", cluster.members));
         }
+        let unknown = &self.model.observed.unknown_reservations;
+        if !unknown.is_empty() {
+            return Err(format!("reservations that nobody knows: {unknown:?}"));
+        }
         Ok(())
     }
 

@@ -125,6 +125,7 @@ fn places() {
                 since: samples::NOW,
                 why: "its agent is gone".into(),
                 can_be_missed: false,
+                absent_since: None,
             });
         },
         &[

@@ -150,9 +150,11 @@ async fn not_yet(State(state): State<ApiState>, Path(pod): Path<String>) -> Resp
 /// The pod of a name. The refusal is boxed because a response is large and
 /// nearly never made.
 fn known_pod(published: &Published, name: &str) -> Result<PodIndex, Box<Response>> {
-    name.parse()
-        .ok()
-        .filter(|pod| published.pods().contains(pod))
+    // By name, since one that leaves has none that could be read back.
+    published
+        .pods()
+        .into_iter()
+        .find(|pod| pod.to_string() == name)
         .ok_or_else(|| {
             let text = format!("Pod {name} not found");
             Box::new(answer::text(StatusCode::NOT_FOUND, text))

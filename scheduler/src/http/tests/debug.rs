@@ -114,6 +114,7 @@ async fn reservations() {
         since: samples::NOW,
         why: "its agent is gone".into(),
         can_be_missed: false,
+        absent_since: None,
     });
     assert_eq!(
         Service::of(&model)

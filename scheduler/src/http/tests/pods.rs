@@ -197,3 +197,19 @@ async fn replacing_a_pod() {
     let unclear = "/v1/pod/etcd-1/replace?force=perhaps";
     assert_eq!(service.ask("POST", unclear, Some(WRITE)).await.status, 400);
 }
+
+#[tokio::test]
+async fn a_member_that_leaves_is_found_by_its_name() {
+    let mut model = samples::healthy_model();
+    let old = model.record.pods.remove(&PodIndex(0)).unwrap();
+    model.record.pods.insert(PodIndex(0).leaving(), old);
+    let service = Service::of(&model);
+    let names = service.get("/v1/pod").await.json();
+    assert_eq!(
+        names,
+        json!(["etcd-0", "etcd-1", "etcd-2", "etcd-0-leaving"])
+    );
+    let path = "/v1/pod/etcd-0-leaving/status";
+    assert_eq!(service.get(path).await.status, 200);
+    assert_eq!(service.get("/v1/pod/etcd-10000/status").await.status, 404);
+}
