@@ -410,6 +410,9 @@ pub const ROUTES: &[Route] = &[
     post("/v1/pod/{pod}/replace", Group::Pods,
          "Exchange a pod's member for a new one on another agent.", POD_COMMAND)
         .asks(HOW_TO_REPLACE),
+    post("/v1/pod/{pod}/reset", Group::Pods,
+        "Build a member's data anew on its volume: the old member leaves, what it has \
+         is set aside, and a new one joins.", POD_COMMAND),
     post("/v1/pod/{pod}/pause", Group::Pods,
          "Stop a pod's etcd and keep its container.", POD_COMMAND),
     post("/v1/pod/{pod}/resume", Group::Pods, "End a pause.", POD_COMMAND),

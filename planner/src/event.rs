@@ -8,6 +8,7 @@ use crate::offer::{
     AgentFacts, AgentId, FrameworkId, Offer, OfferId, OperationId, TaskId,
 };
 use crate::plan_commands::PlanCommand;
+use crate::record::Exchange;
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -55,13 +56,26 @@ pub enum Event {
         /// Which.
         pod: PodIndex,
     },
-    /// An operator wants a pod's member exchanged for a new one elsewhere, and it
-    /// was judged to be possible ([`crate::replacing::judge`]).
-    ReplaceAsked {
+    /// An operator wants a pod's member exchanged for a new one, and it was judged
+    /// to be possible ([`crate::replacing::judge`]).
+    ExchangeAsked {
         /// Which.
         pod: PodIndex,
-        /// Not after its successor has joined, but before.
-        leaves_first: bool,
+        /// In which way.
+        how: Exchange,
+    },
+    /// An operator wants a pod paused, and it was judged to be possible
+    /// ([`crate::pausing::judge`]).
+    PauseAsked {
+        /// Which.
+        pod: PodIndex,
+        /// Who.
+        by: String,
+    },
+    /// An operator wants a paused pod to go on.
+    ResumeAsked {
+        /// Which.
+        pod: PodIndex,
     },
     /// An operator tells a plan something, and it was judged to be taken.
     PlanCommand(PlanCommand),

@@ -8,6 +8,7 @@ use crate::draft::Draft;
 use crate::holding;
 use crate::observed::{TaskSeen, TaskState};
 use crate::offer::Hostname;
+use crate::pausing;
 use crate::placing;
 use crate::quorum;
 use crate::record::Membership;
@@ -35,6 +36,9 @@ fn reason(draft: &Draft<'_>, index: PodIndex) -> Option<WaitingReason> {
         .map(|placement| placement.hostname.clone());
     if let Some(hold) = hold(draft, index) {
         return Some(hold);
+    }
+    if let Some(paused) = pausing::reason(draft, index) {
+        return Some(paused);
     }
     let running = pod
         .launch
@@ -98,7 +102,7 @@ fn reason_of_task(
 ) -> WaitingReason {
     match seen.state {
         TaskState::Unreachable | TaskState::Unknown => WaitingReason::AgentUnreachable {
-            hostname: hostname.unwrap_or_else(|| Hostname("an unknown host".into())),
+            hostname: hostname.unwrap_or_else(Hostname::unknown),
         },
         TaskState::Killing => WaitingReason::Stopping,
         TaskState::Staging => WaitingReason::Launching {

@@ -167,6 +167,7 @@ fn launch(draft: &mut Draft<'_>, index: PodIndex, offer_id: OfferId) {
         generation,
         issued: now,
         target,
+        paused: pod.paused.is_some(),
         seen: false,
         stop_asked: None,
         end: None,
@@ -225,7 +226,7 @@ fn launch_spec(
         peer_port: placement.needs.peer_port,
         tuning: target.tuning.clone(),
         stop_grace_ms: target.stop_grace_ms,
-        paused: false,
+        paused: pod.paused.is_some(),
     })
 }
 
@@ -236,9 +237,10 @@ fn launch_spec(
 /// others the record is right, and has to be: one that was promoted without our
 /// knowing may be needed for the quorum that alone can tell the list.
 fn peers(draft: &Draft<'_>, index: PodIndex) -> Option<Vec<Founder>> {
+    // So must a voter that somebody added by hand.
     let is_new = matches!(
         &draft.pod(index).membership,
-        Membership::Learner(enrolled) if !enrolled.started
+        Membership::Learner(enrolled) | Membership::Voter(enrolled) if !enrolled.started
     );
     if !is_new {
         return Some(
@@ -256,9 +258,9 @@ fn peers(draft: &Draft<'_>, index: PodIndex) -> Option<Vec<Founder>> {
                 .collect(),
         );
     }
-    let members = membership::member_list(draft.model)?;
+    let list = membership::member_list(draft.model)?;
     let mut peers = Vec::new();
-    for member in members {
+    for member in list.members {
         let recorded = draft
             .record
             .pods

@@ -16,6 +16,7 @@
 //! | how is a cluster born, and how is a birth given up? | `birth.rs` |
 //! | how does a formed cluster change its members? | `membership.rs` |
 //! | how is a member exchanged for a new one? | `replacing.rs` |
+//! | how is a member paused? | `pausing.rs` |
 //! | may this voter stop now? | `quorum.rs` |
 //! | how far had a member come? | `reached.rs` |
 //! | which agent gets which pod? | `placing.rs`, by the rules of `constraints.rs` |
@@ -44,6 +45,7 @@ pub mod offer;
 mod offers;
 pub mod overrides;
 mod own_places;
+pub mod pausing;
 mod placing;
 mod plan;
 pub mod plan_commands;

@@ -14,6 +14,8 @@ use crate::quorum;
 use crate::record::{Cluster, Enrolled, Membership, PlacementStage};
 use crate::waiting::WaitingReason;
 
+mod by_hand;
+
 /// etcd refuses a change of members unless its peers have been connected for
 /// five seconds (`HealthInterval`); asking earlier only fills its log.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
@@ -26,15 +28,24 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// entries; 5000 is what it keeps in memory for slow followers.
 const IN_SYNC_WITHIN: u64 = 5_000;
 
-/// The member list as the cluster agrees on it: from a member that has just
-/// proved quorum.
-pub(crate) fn member_list(model: &Model) -> Option<&Vec<MemberSeen>> {
-    model
-        .record
-        .pods
-        .keys()
-        .filter_map(|index| quorum::fresh_answer(model, *index))
-        .filter(|answer| {
+/// etcd's member list, as the cluster agrees on it.
+#[derive(Clone, Copy)]
+pub(crate) struct MemberList<'m> {
+    pub(crate) members: &'m [MemberSeen],
+    /// It was asked for after our last change was answered: what differs from the
+    /// record is somebody else's doing.
+    shows_last_change: bool,
+}
+
+/// The member list from a member that has just proved quorum.
+pub(crate) fn member_list(model: &Model) -> Option<MemberList<'_>> {
+    let asked = model.observed.membership_asked;
+    let answers = model.record.pods.keys().filter_map(|index| {
+        let at = model.observed.probes.get(index)?.at;
+        Some((at, quorum::fresh_answer(model, *index)?))
+    });
+    answers
+        .filter(|(_, answer)| {
             let ours = model
                 .record
                 .cluster
@@ -42,8 +53,12 @@ pub(crate) fn member_list(model: &Model) -> Option<&Vec<MemberSeen>> {
                 .is_some_and(|incarnation| incarnation.cluster_id == answer.cluster_id);
             ours && answer.linearizable && !answer.members.is_empty()
         })
-        .max_by_key(|answer| (answer.raft_applied_index, answer.member_id))
-        .map(|answer| &answer.members)
+        .max_by_key(|(_, answer)| (answer.raft_applied_index, answer.member_id))
+        .map(|(at, answer)| MemberList {
+            members: &answer.members,
+            shows_last_change: asked.is_none_or(|asked| at > asked)
+                && !change_in_flight(model),
+        })
 }
 
 /// The next step of the one membership change that is under way, or the first
@@ -52,12 +67,16 @@ pub(crate) fn change_one_member(draft: &mut Draft<'_>) {
     if !matches!(draft.record.cluster, Cluster::Formed(_)) {
         return;
     }
-    let Some(members) = member_list(draft.model) else {
+    let Some(list) = member_list(draft.model) else {
         wait_for_member_list(draft);
         return;
     };
+    let members = list.members;
     for index in draft.recorded_pods() {
         take_note_of_member_list(draft, index, members);
+        if list.shows_last_change {
+            by_hand::take_note(draft, index, members);
+        }
     }
     let pods = pods_to_change(draft);
     let Some((&index, others)) = pods.split_first() else {

@@ -14,7 +14,7 @@ use crate::offer::TaskId;
 use crate::plan_commands;
 use crate::reached;
 use crate::record::{
-    EndKind, Failures, Launch, LaunchEnd, PlacementStage, Record, ReplaceAsked, TargetId,
+    EndKind, Failures, Launch, LaunchEnd, Paused, PlacementStage, Record, TargetId,
 };
 use crate::recovery::{self, STEADY_AFTER};
 use crate::replacing;
@@ -155,9 +155,19 @@ impl Model {
                     pod.restart_asked = true;
                 }
             }
-            Event::ReplaceAsked { pod, leaves_first } => {
+            Event::ExchangeAsked { pod, how } => {
                 if let Some(pod) = self.record.pods.get_mut(&pod) {
-                    pod.replace_asked = Some(ReplaceAsked { leaves_first });
+                    pod.exchange_asked = Some(how);
+                }
+            }
+            Event::PauseAsked { pod, by } => {
+                if let Some(pod) = self.record.pods.get_mut(&pod) {
+                    pod.paused.get_or_insert(Paused { by, since: now });
+                }
+            }
+            Event::ResumeAsked { pod } => {
+                if let Some(pod) = self.record.pods.get_mut(&pod) {
+                    pod.paused = None;
                 }
             }
             Event::PlanCommand(command) => {

@@ -65,6 +65,13 @@ text_id!(
     Hostname
 );
 
+impl Hostname {
+    /// What is said of a host that nobody knows.
+    pub(crate) fn unknown() -> Self {
+        Hostname("an unknown host".to_owned())
+    }
+}
+
 /// Thousandths of a CPU; Mesos itself rounds to three digits.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,

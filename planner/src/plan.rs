@@ -14,6 +14,7 @@ use crate::model::Model;
 use crate::observed::MesosLink;
 use crate::offers;
 use crate::own_places;
+use crate::pausing;
 use crate::placing;
 use crate::reconciling;
 use crate::recovery;
@@ -57,6 +58,7 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     // What is to be done, the most urgent first.
     membership::change_one_member(&mut draft);
     replacing::exchange_members(&mut draft);
+    pausing::stop_what_changes(&mut draft);
     restarting::restart_one_pod(&mut draft);
     placing::place_pods(&mut draft);
     birth::fix_founders(&mut draft);

@@ -279,6 +279,7 @@ fn step(
     let interrupted = interruption(model, &PlanPart::step(plan, index)).is_some();
     let status = match (step_status(model, index), waiting.get(&index)) {
         (Status::Pending, _) if interrupted => Status::Waiting,
+        (_, Some(WaitingReason::Paused { .. })) => Status::Waiting,
         (Status::Pending, Some(WaitingReason::BackOff { .. })) => Status::Delayed,
         (Status::Pending, Some(WaitingReason::NoSuitableOffer { .. })) => {
             Status::Prepared

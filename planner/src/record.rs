@@ -73,6 +73,18 @@ impl Record {
         }
     }
 
+    /// The ids of a pod's present member, for when it is no more.
+    pub(crate) fn superseded_identity_of(
+        &self,
+        pod: PodIndex,
+    ) -> Option<SupersededIdentity> {
+        let identity = self.identity_of(pod)?;
+        Some(SupersededIdentity {
+            cluster_id: identity.cluster_id,
+            member_id: identity.member_id,
+        })
+    }
+
     /// The identity recorded for a pod in the present incarnation.
     pub fn identity_of(&self, pod: PodIndex) -> Option<Identity> {
         let birth = self.cluster.incarnation()?;
@@ -154,10 +166,13 @@ pub struct Pod {
     pub superseded: BTreeSet<SupersededIdentity>,
     /// An operator asked for a restart that has not been done yet.
     pub restart_asked: bool,
-    /// An operator asked for another member in its place, and the present one has
-    /// not begun to leave yet.
+    /// Another member is wanted in its place, and the present one has not begun to
+    /// leave yet.
     #[serde(default)]
-    pub replace_asked: Option<ReplaceAsked>,
+    pub exchange_asked: Option<Exchange>,
+    /// An operator has paused it.
+    #[serde(default)]
+    pub paused: Option<Paused>,
     /// It was a healthy voter once, since an operator last told its step of the
     /// deploy plan to begin anew. That step stays complete, and what comes after
     /// is recovery.
@@ -199,12 +214,25 @@ impl Pod {
     }
 }
 
-/// An operator's wish that a pod's member be exchanged.
+/// An operator's wish that a pod's container and volume stay, without etcd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Who.
+    pub by: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// How a pod's member is to be exchanged for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplaceAsked {
-    /// The member leaves before its successor has joined. A member that is down
-    /// does so in any case.
-    pub leaves_first: bool,
+pub enum Exchange {
+    /// Replace: on another agent, and the old member leaves once its successor has
+    /// joined. One that is down leaves first in any case.
+    JoinFirst,
+    /// Replace: the old member leaves before its successor has joined.
+    LeaveFirst,
+    /// Reset: on the same volume, where the old member's data is set aside.
+    InPlace,
 }
 
 /// A place on an agent: reservations and a volume.
@@ -422,6 +450,9 @@ pub struct Launch {
     pub issued: Timestamp,
     /// Which target it was made from.
     pub target: TargetId,
+    /// It runs without etcd.
+    #[serde(default)]
+    pub paused: bool,
     /// Whether its agent or executor was ever heard of. If not, it may never
     /// have reached the agent.
     #[serde(default)]
@@ -437,7 +468,9 @@ pub struct Launch {
 pub enum StopCause {
     /// An operator asked for a restart.
     Restart,
-    /// Its member makes way for another one.
+    /// An operator has paused it, or lets it go on.
+    Pause,
+    /// Its member makes way for another one, elsewhere or on the same volume.
     Replace,
     /// The birth that it belongs to failed.
     AbandonedBirth,

@@ -1,4 +1,5 @@
-//! Exchanging a pod's member for a new one on another agent.
+//! Exchanging a pod's member for a new one: on another agent (replace), or on the
+//! same volume (reset).
 //!
 //! A member in good health leaves only after its successor has joined: it goes on
 //! under a name of its own ([`PodIndex::leaving`]) while the pod begins anew. So
@@ -8,6 +9,9 @@
 //!
 //! Either way the old place is kept until the successor is a voter and all members
 //! are well ([`crate::leaving`]).
+//!
+//! A member that is reset leaves first, too, and its place is its successor's, under
+//! the same peer URL. The executor sets the old data aside.
 
 use std::time::Duration;
 
@@ -18,14 +22,18 @@ use crate::effect::Effect;
 use crate::membership;
 use crate::model::Model;
 use crate::observed::TaskState;
+use crate::offer::Hostname;
 use crate::quorum::{self, StopWouldCostQuorum};
-use crate::record::{Cluster, Membership, Pod, StopCause};
+use crate::record::{Cluster, Exchange, Failures, Membership, Pod, StopCause};
 use crate::recovery;
 use crate::restarting;
 use crate::waiting::WaitingReason;
 
 /// What old places are kept for, in the words that operators see.
 const REPLACED: &str = "an operator asked for another member in its place";
+
+/// Why a member is removed that is to be reset.
+const RESET: &str = "an operator asked for a reset: its data is built anew";
 
 /// How long a member's etcd may be silent before it counts as down.
 const SILENT_IS_DOWN_AFTER: Duration = Duration::from_secs(10);
@@ -69,7 +77,7 @@ pub fn judge(model: &Model, index: PodIndex) -> Result<(), ReplaceRefusal> {
     let Some(pod) = record.pods.get(&index) else {
         return Ok(());
     };
-    if pod.replace_asked.is_some() || record.pods.contains_key(&index.leaving()) {
+    if pod.exchange_asked.is_some() || record.pods.contains_key(&index.leaving()) {
         return Err(ReplaceRefusal::BeingReplaced);
     }
     if !matches!(record.cluster, Cluster::Formed(_)) {
@@ -103,7 +111,7 @@ pub(crate) fn begin(model: &mut Model) {
         .record
         .pods
         .iter()
-        .filter(|(_, pod)| pod.replace_asked.is_some_and(|asked| !asked.leaves_first))
+        .filter(|(_, pod)| pod.exchange_asked == Some(Exchange::JoinFirst))
         .map(|(index, _)| *index)
         .filter(|index| may_begin(model, *index))
         .collect();
@@ -114,7 +122,7 @@ pub(crate) fn begin(model: &mut Model) {
     let Some(mut old) = model.record.pods.remove(&index) else {
         return;
     };
-    old.replace_asked = None;
+    old.exchange_asked = None;
     old.restart_asked = false;
     let new = Pod {
         generation: old.generation.next(),
@@ -129,7 +137,7 @@ pub(crate) fn begin(model: &mut Model) {
 
 /// Whether another member is wanted in its place, and it has not begun to leave.
 fn is_asked(pod: &Pod) -> bool {
-    pod.replace_asked.is_some()
+    pod.exchange_asked.is_some()
 }
 
 fn may_begin(model: &Model, index: PodIndex) -> bool {
@@ -230,12 +238,12 @@ fn condition(draft: &Draft<'_>, index: PodIndex) -> Condition {
 /// A member that makes way before its successor has joined: it is down, or the
 /// operator wants it so.
 fn leave_first(draft: &mut Draft<'_>, index: PodIndex) {
-    let Some(asked) = draft.pod(index).replace_asked else {
+    let Some(how) = draft.pod(index).exchange_asked else {
         return;
     };
     if is_told_to_leave(draft, index) {
-        if leave(draft, index) {
-            draft.pod_mut(index).replace_asked = None;
+        if leave(draft, index, how) {
+            draft.pod_mut(index).exchange_asked = None;
         }
         return;
     }
@@ -245,7 +253,7 @@ fn leave_first(draft: &mut Draft<'_>, index: PodIndex) {
     }
     match condition(draft, index) {
         // Begun with an event, see `begin`.
-        Condition::Well if !asked.leaves_first => {
+        Condition::Well if how == Exchange::JoinFirst => {
             let why = "the last exchange of a member has to come to rest".to_owned();
             draft.wait(index, WaitingReason::MembershipUnsettled { why });
             draft.wake_in(Duration::from_secs(1));
@@ -265,8 +273,8 @@ fn leave_first(draft: &mut Draft<'_>, index: PodIndex) {
         }
         Condition::Down => {}
     }
-    if leave(draft, index) {
-        draft.pod_mut(index).replace_asked = None;
+    if leave(draft, index, how) {
+        draft.pod_mut(index).exchange_asked = None;
     }
 }
 
@@ -284,8 +292,9 @@ fn leave_if_not_needed(draft: &mut Draft<'_>, index: PodIndex) {
         // The change of members goes on with it.
         return;
     }
+    let leave = |draft: &mut Draft<'_>| leave(draft, index, Exchange::JoinFirst);
     if is_told_to_leave(draft, index) {
-        leave(draft, index);
+        leave(draft);
         return;
     }
     let has_joined = quorum::is_healthy_voter_seen(draft.model, successor)
@@ -303,7 +312,7 @@ fn leave_if_not_needed(draft: &mut Draft<'_>, index: PodIndex) {
     if !has_joined {
         let down = condition(draft, index) == Condition::Down;
         if !joins && down && quorum::may_stop(draft.model, &draft.record, index).is_ok() {
-            leave(draft, index);
+            leave(draft);
         }
         let why = format!("it leaves once {successor} is a voter");
         draft.wait(index, WaitingReason::MembershipUnsettled { why });
@@ -314,12 +323,12 @@ fn leave_if_not_needed(draft: &mut Draft<'_>, index: PodIndex) {
         draft.wake_in(Duration::from_secs(1));
         return;
     }
-    leave(draft, index);
+    leave(draft);
 }
 
 /// The next step out: stopped, then removed. True once the rest is up to the change
 /// of members.
-fn leave(draft: &mut Draft<'_>, index: PodIndex) -> bool {
+fn leave(draft: &mut Draft<'_>, index: PodIndex, how: Exchange) -> bool {
     let runs = draft
         .pod(index)
         .launch
@@ -332,6 +341,13 @@ fn leave(draft: &mut Draft<'_>, index: PodIndex) -> bool {
         restarting::stop(draft, index, StopCause::Replace);
         return false;
     }
+    if runs && how == Exchange::InPlace {
+        // Its volume cannot be used before its task has ended.
+        let hostname = draft.pod(index).placement.as_ref();
+        let hostname = hostname.map_or_else(Hostname::unknown, |at| at.hostname.clone());
+        draft.wait(index, WaitingReason::AgentUnreachable { hostname });
+        return false;
+    }
     // Who cannot be reached cannot be stopped, but removed: it will not be listened
     // to any more. Should its agent come back, its task is a stray and is killed.
     if let Err(cost) = quorum::may_stop(draft.model, &draft.record, index)
@@ -340,9 +356,15 @@ fn leave(draft: &mut Draft<'_>, index: PodIndex) -> bool {
         draft.wait(index, cost.into());
         return false;
     }
-    draft.pod_mut(index).launch = None;
-    recovery::abandon_placement(draft, index, REPLACED);
-    recovery::lose_member(draft, index, REPLACED);
+    let pod = draft.pod_mut(index);
+    pod.launch = None;
+    if how == Exchange::InPlace {
+        pod.failures = Failures::default();
+        recovery::lose_member(draft, index, RESET);
+    } else {
+        recovery::abandon_placement(draft, index, REPLACED);
+        recovery::lose_member(draft, index, REPLACED);
+    }
     true
 }
 

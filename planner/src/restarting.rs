@@ -97,7 +97,10 @@ pub(crate) fn stop(draft: &mut Draft<'_>, index: PodIndex, cause: StopCause) {
             draft.wait(index, WaitingReason::Reconciling);
             return;
         }
-        if let Err(cost) = quorum::may_stop(draft.model, &draft.record, index) {
+        // Without etcd there is nothing that quorum could need.
+        if !is_paused(draft, index)
+            && let Err(cost) = quorum::may_stop(draft.model, &draft.record, index)
+        {
             draft.wait(index, cost.into());
             return;
         }
@@ -113,6 +116,11 @@ pub(crate) fn stop(draft: &mut Draft<'_>, index: PodIndex, cause: StopCause) {
     let (task_id, agent_id) = (launch.task_id.clone(), launch.agent_id.clone());
     reconciling::kill(draft, Some(index), task_id, agent_id);
     draft.wait(index, WaitingReason::Stopping);
+}
+
+fn is_paused(draft: &Draft<'_>, index: PodIndex) -> bool {
+    let launch = draft.pod(index).launch.as_ref();
+    launch.is_some_and(|launch| launch.paused)
 }
 
 /// The member to move leadership to, if the pod leads and there is still time

@@ -59,6 +59,11 @@ pub enum WaitingReason {
         /// Who.
         by: String,
     },
+    /// An operator has paused the pod: its container runs without etcd.
+    Paused {
+        /// Who.
+        by: String,
+    },
     /// The plan goes step by step, and another one comes first.
     EarlierStep {
         /// Whose.
@@ -171,6 +176,7 @@ impl WaitingReason {
             WaitingReason::PlacementUnconfirmed { .. } => "placement_unconfirmed",
             WaitingReason::OwnResourcesNotOffered { .. } => "own_resources_not_offered",
             WaitingReason::Interrupted { .. } => "interrupted",
+            WaitingReason::Paused { .. } => "paused",
             WaitingReason::EarlierStep { .. } => "earlier_step",
             WaitingReason::AwaitsApproval { .. } => "awaits_approval",
             WaitingReason::OtherFounders { .. } => "other_founders",
@@ -241,6 +247,11 @@ impl fmt::Display for WaitingReason {
             WaitingReason::Interrupted { part, by } => {
                 write!(f, "{by} has paused {part}; it goes on with `continue`")
             }
+            WaitingReason::Paused { by } => write!(
+                f,
+                "{by} has paused it: its container runs without etcd; it goes on with \
+                 `debug pod resume`"
+            ),
             WaitingReason::EarlierStep { pod } => {
                 write!(f, "one step after the other, and {pod} comes first")
             }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use etcd_launch::PodIndex;
 use etcd_planner::overrides::PlanPart;
+use etcd_planner::pausing::PauseRefusal;
 use etcd_planner::plan_commands::{PlanRefusal, PlanVerb};
+use etcd_planner::record::Exchange;
 use etcd_planner::replacing::ReplaceRefusal;
 use tokio::sync::oneshot;
 
@@ -59,12 +61,22 @@ pub enum Command {
         /// Which.
         pod: PodIndex,
     },
-    /// Exchange a pod's member for a new one on another agent.
-    ReplacePod {
+    /// Exchange a pod's member for a new one.
+    ExchangePod {
         /// Which.
         pod: PodIndex,
-        /// Not after its successor has joined, but before.
-        leaves_first: bool,
+        /// In which way.
+        how: Exchange,
+    },
+    /// Keep a pod's container and volume, without etcd.
+    PausePod {
+        /// Which.
+        pod: PodIndex,
+    },
+    /// Let a paused pod go on.
+    ResumePod {
+        /// Which.
+        pod: PodIndex,
     },
     /// Tell a plan, a phase or a step something.
     TellPlan {
@@ -79,7 +91,10 @@ impl Command {
     /// The pod that it is about, if it is about one.
     pub fn pod(&self) -> Option<PodIndex> {
         match self {
-            Command::RestartPod { pod } | Command::ReplacePod { pod, .. } => Some(*pod),
+            Command::RestartPod { pod }
+            | Command::ExchangePod { pod, .. }
+            | Command::PausePod { pod }
+            | Command::ResumePod { pod } => Some(*pod),
             Command::TellPlan { part, .. } => part.step,
         }
     }
@@ -90,14 +105,15 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Command::RestartPod { pod } => write!(f, "restart {pod} in place"),
-            Command::ReplacePod {
-                pod,
-                leaves_first: false,
-            } => write!(f, "replace {pod}"),
-            Command::ReplacePod {
-                pod,
-                leaves_first: true,
-            } => write!(f, "replace {pod}, which leaves before its successor joins"),
+            Command::ExchangePod { pod, how } => match how {
+                Exchange::JoinFirst => write!(f, "replace {pod}"),
+                Exchange::LeaveFirst => {
+                    write!(f, "replace {pod}, which leaves before its successor joins")
+                }
+                Exchange::InPlace => write!(f, "reset {pod}"),
+            },
+            Command::PausePod { pod } => write!(f, "pause {pod}"),
+            Command::ResumePod { pod } => write!(f, "resume {pod}"),
             Command::TellPlan { verb, part } => {
                 write!(f, "{} {part}", verb.as_str())
             }
@@ -115,8 +131,11 @@ pub enum CommandRefusal {
     #[error(transparent)]
     Plan(#[from] PlanRefusal),
     /// A member that cannot be exchanged.
-    #[error("{0} is not replaced: {1}")]
-    Replace(PodIndex, #[source] ReplaceRefusal),
+    #[error("{0} is not {word}: {1}", word = if *.2 == Exchange::InPlace { "reset" } else { "replaced" })]
+    Exchange(PodIndex, #[source] ReplaceRefusal, Exchange),
+    /// A member that cannot be paused.
+    #[error("{0} is not paused: {1}")]
+    Pause(PodIndex, #[source] PauseRefusal),
     /// The pod is in no state for it.
     #[error("not now: {why}")]
     NotNow {

@@ -13,8 +13,8 @@ use etcd_launch::{ClusterId, ClusterToken, Founder, MemberId, PodIndex};
 use etcd_planner::event::OperationVerdict;
 use etcd_planner::offer::FrameworkId;
 use etcd_planner::plan_commands::{self, PlanCommand};
-use etcd_planner::replacing;
 use etcd_planner::{Effect, EffectId, Event, Model, Record, Turn, plan, quorum};
+use etcd_planner::{pausing, replacing};
 use mesos_v1::scheduler::{Call, call, event};
 use mesos_v1::{Epoch, SessionEvent, SubscriptionError, v1};
 use tokio::sync::{mpsc, watch};
@@ -321,18 +321,26 @@ impl EventLoop {
     }
 
     fn judge(&self, command: Command, by: &Actor) -> Result<Event, CommandRefusal> {
-        if let Command::RestartPod { pod } | Command::ReplacePod { pod, .. } = command
+        let tells_plan = matches!(command, Command::TellPlan { .. });
+        if let Some(pod) = command.pod().filter(|_| !tells_plan)
             && !self.model.record.pods.contains_key(&pod)
         {
             return Err(CommandRefusal::UnknownPod(pod));
         }
         match command {
             Command::RestartPod { pod } => Ok(Event::RestartAsked { pod }),
-            Command::ReplacePod { pod, leaves_first } => {
+            Command::ExchangePod { pod, how } => {
                 replacing::judge(&self.model, pod)
-                    .map_err(|refusal| CommandRefusal::Replace(pod, refusal))?;
-                Ok(Event::ReplaceAsked { pod, leaves_first })
+                    .map_err(|refusal| CommandRefusal::Exchange(pod, refusal, how))?;
+                Ok(Event::ExchangeAsked { pod, how })
             }
+            Command::PausePod { pod } => {
+                pausing::judge(&self.model, pod)
+                    .map_err(|refusal| CommandRefusal::Pause(pod, refusal))?;
+                let by = by.to_string();
+                Ok(Event::PauseAsked { pod, by })
+            }
+            Command::ResumePod { pod } => Ok(Event::ResumeAsked { pod }),
             Command::TellPlan { verb, part } => {
                 let by = by.to_string();
                 let command = PlanCommand { verb, part, by };

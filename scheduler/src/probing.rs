@@ -108,6 +108,8 @@ async fn ask(
     url: String,
     client: Option<MemberClient>,
 ) -> (PodIndex, String, Option<MemberClient>, Probe) {
+    // What it says was so at this moment or later.
+    let at = clock::now();
     let client = match client {
         Some(client) => Ok(client),
         None => MemberClient::connect_with(&url, None, LIMITS).await,
@@ -120,10 +122,7 @@ async fn ask(
         },
         Err(error) => (None, Err(error.to_string())),
     };
-    let probe = Probe {
-        at: clock::now(),
-        answer,
-    };
+    let probe = Probe { at, answer };
     (pod, url, client, probe)
 }
 

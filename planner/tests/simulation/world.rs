@@ -474,7 +474,7 @@ impl World {
             && nobody_else
             && (0..self.model.target.members).map(PodIndex).all(|index| {
                 record.pods.get(&index).is_some_and(|pod| {
-                    pod.deployed && !pod.restart_asked && pod.replace_asked.is_none()
+                    pod.deployed && !pod.restart_asked && pod.exchange_asked.is_none()
                 }) && quorum::is_healthy_voter_seen(&self.model, index)
             })
     }

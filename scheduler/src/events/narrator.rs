@@ -295,7 +295,9 @@ impl PodChange<'_> {
 
     fn asker_of_stop(&self, launch: &Launch) -> Option<Actor> {
         match launch.stop_asked? {
-            StopCause::Restart | StopCause::Replace => self.asker.cloned(),
+            StopCause::Restart | StopCause::Replace | StopCause::Pause => {
+                self.asker.cloned()
+            }
             StopCause::AbandonedBirth => None,
         }
     }
@@ -353,6 +355,7 @@ fn name(record: &Record, member_id: MemberId) -> String {
 fn words(cause: StopCause) -> &'static str {
     match cause {
         StopCause::Restart => "a restart was asked for",
+        StopCause::Pause => "it is paused, or goes on after a pause",
         StopCause::Replace => "another member takes its place",
         StopCause::AbandonedBirth => "the cluster could not form and starts over",
     }

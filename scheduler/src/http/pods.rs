@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
@@ -15,7 +16,7 @@ use etcd_api::{
     PodCommandResult, PodInstance, PodTask, PodType, ServicePods, TaskRecord,
 };
 use etcd_launch::PodIndex;
-use etcd_planner::record::{Launch, Placement};
+use etcd_planner::record::{Exchange, Launch, Placement};
 use serde::Deserialize;
 
 use super::routes::Routes;
@@ -34,8 +35,9 @@ pub(super) fn routes() -> Routes {
         .get("/v1/pod/{pod}/info", info)
         .post("/v1/pod/{pod}/restart", restart)
         .post("/v1/pod/{pod}/replace", replace)
-        .post("/v1/pod/{pod}/pause", not_yet)
-        .post("/v1/pod/{pod}/resume", not_yet)
+        .post("/v1/pod/{pod}/reset", reset)
+        .post("/v1/pod/{pod}/pause", pause)
+        .post("/v1/pod/{pod}/resume", resume)
 }
 
 async fn list(State(state): State<ApiState>) -> Response {
@@ -115,8 +117,76 @@ async fn replace(
             "force is either true or false".to_owned(),
         );
     };
-    let leaves_first = how.force;
-    tell(&state, by, pod, Command::ReplacePod { pod, leaves_first }).await
+    let how = if how.force {
+        Exchange::LeaveFirst
+    } else {
+        Exchange::JoinFirst
+    };
+    tell(&state, by, pod, Command::ExchangePod { pod, how }).await
+}
+
+async fn reset(
+    State(state): State<ApiState>,
+    Extension(by): Extension<Actor>,
+    Path(pod): Path<String>,
+) -> Response {
+    let pod = match known_pod(&state.published(), &pod) {
+        Ok(pod) => pod,
+        Err(response) => return *response,
+    };
+    let how = Exchange::InPlace;
+    tell(&state, by, pod, Command::ExchangePod { pod, how }).await
+}
+
+async fn pause(
+    State(state): State<ApiState>,
+    Extension(by): Extension<Actor>,
+    Path(pod): Path<String>,
+    tasks: Bytes,
+) -> Response {
+    match pod_of_tasks(&state.published(), &pod, &tasks) {
+        Ok(pod) => tell(&state, by, pod, Command::PausePod { pod }).await,
+        Err(response) => *response,
+    }
+}
+
+async fn resume(
+    State(state): State<ApiState>,
+    Extension(by): Extension<Actor>,
+    Path(pod): Path<String>,
+    tasks: Bytes,
+) -> Response {
+    match pod_of_tasks(&state.published(), &pod, &tasks) {
+        Ok(pod) => tell(&state, by, pod, Command::ResumePod { pod }).await,
+        Err(response) => *response,
+    }
+}
+
+/// As with the SDK, a body may name the pod's tasks. A pod of ours has one, `node`.
+fn pod_of_tasks(
+    published: &Published,
+    pod: &str,
+    tasks: &[u8],
+) -> Result<PodIndex, Box<Response>> {
+    let pod = known_pod(published, pod)?;
+    if tasks.is_empty() {
+        return Ok(pod);
+    }
+    let refusal = |status, text: String| Box::new(answer::text(status, text));
+    let names: Vec<String> = serde_json::from_slice(tasks).map_err(|_| {
+        let text = "the body is no JSON list of task names".to_owned();
+        refusal(StatusCode::BAD_REQUEST, text)
+    })?;
+    let unknown = names
+        .iter()
+        .find(|name| **name != "node" && **name != pod.task_name());
+    match unknown {
+        Some(name) => {
+            let text = format!("Task {name} of pod {pod} not found");
+            Err(refusal(StatusCode::NOT_FOUND, text))
+        }
+        None => Ok(pod),
+    }
 }
 
 /// Hands a command for a pod to the loop, and answers as the SDK does.
@@ -132,17 +202,6 @@ async fn tell(state: &ApiState, by: Actor, pod: PodIndex, command: Command) -> R
         Ok(Err(refusal)) => {
             answer::problem(StatusCode::CONFLICT, "not_now", &refusal.to_string())
         }
-        Err(response) => *response,
-    }
-}
-
-async fn not_yet(State(state): State<ApiState>, Path(pod): Path<String>) -> Response {
-    match known_pod(&state.published(), &pod) {
-        Ok(_) => answer::problem(
-            StatusCode::NOT_IMPLEMENTED,
-            "not_implemented",
-            "this comes with a later release; nothing was changed",
-        ),
         Err(response) => *response,
     }
 }
@@ -165,13 +224,25 @@ fn newest_launch(published: &Published, pod: PodIndex) -> Option<&Launch> {
     published.record.pods.get(&pod)?.launch.as_ref()
 }
 
+/// The task's state as the SDK writes it, which has words of its own for pauses.
+fn sdk_state(published: &Published, pod: PodIndex) -> Option<&'static str> {
+    let state = published.task_state(pod)?.trim_start_matches("TASK_");
+    let wanted = published.record.pods.get(&pod)?.paused.is_some();
+    let launch = newest_launch(published, pod)?;
+    let running = launch.end.is_none() && state == "RUNNING";
+    Some(match (wanted, launch.paused) {
+        (true, true) if running => "PAUSED",
+        (true, _) => "PAUSING",
+        (false, true) => "STARTING",
+        (false, false) => state,
+    })
+}
+
 fn instance(published: &Published, pod: PodIndex) -> PodInstance {
     let task = newest_launch(published, pod).map(|launch| PodTask {
         id: launch.task_id.0.clone(),
         name: pod.task_name(),
-        status: published
-            .task_state(pod)
-            .map(|state| state.trim_start_matches("TASK_").to_owned()),
+        status: sdk_state(published, pod).map(str::to_owned),
     });
     PodInstance {
         name: pod.to_string(),

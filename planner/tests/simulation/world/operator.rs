@@ -2,7 +2,7 @@
 
 use etcd_planner::overrides::{PhaseName, PlanName, PlanPart};
 use etcd_planner::plan_commands::{PlanCommand, PlanVerb};
-use etcd_planner::record::Membership;
+use etcd_planner::record::{Exchange, Membership};
 use etcd_planner::replacing;
 
 use super::*;
@@ -55,11 +55,15 @@ impl World {
     fn replace_a_pod(&mut self) {
         let members = u64::from(self.model.target.members);
         let pod = PodIndex(u16::try_from(self.pick(members)).unwrap());
-        let leaves_first = self.chance.once_in(3);
+        let how = match self.pick(6) {
+            0..3 => Exchange::JoinFirst,
+            3 => Exchange::LeaveFirst,
+            _ => Exchange::InPlace,
+        };
         let taken = replacing::judge(&self.model, pod).is_ok();
-        self.note(|| format!("replace {pod}, leaves first {leaves_first}: {taken}"));
+        self.note(|| format!("exchange {pod}, {how:?}: {taken}"));
         if taken && self.model.record.pods.contains_key(&pod) {
-            self.inbox.push(Event::ReplaceAsked { pod, leaves_first });
+            self.inbox.push(Event::ExchangeAsked { pod, how });
         }
     }
 

@@ -1,5 +1,7 @@
 //! `/v1/pod`.
 
+use etcd_planner::pausing::PauseRefusal;
+use etcd_planner::record::{Exchange, Paused};
 use etcd_planner::replacing::ReplaceRefusal;
 
 use super::*;
@@ -159,8 +161,6 @@ async fn restarting_a_pod() {
     }
     let unknown = "/v1/pod/etcd-9/restart";
     assert_eq!(service.ask("POST", unknown, Some(WRITE)).await.status, 404);
-    let later = "/v1/pod/etcd-1/pause";
-    assert_eq!(service.ask("POST", later, Some(WRITE)).await.status, 501);
 
     // A loop that is gone is said to be gone.
     let state = service.state.clone();
@@ -177,25 +177,71 @@ async fn restarting_a_pod() {
 async fn replacing_a_pod() {
     let mut service = healthy();
     let pod = PodIndex(1);
-    for (path, leaves_first) in [
-        ("/v1/pod/etcd-1/replace", false),
-        ("/v1/pod/etcd-1/replace?force=false", false),
-        ("/v1/pod/etcd-1/replace?force=true", true),
+    for (path, how) in [
+        ("/v1/pod/etcd-1/replace", Exchange::JoinFirst),
+        ("/v1/pod/etcd-1/replace?force=false", Exchange::JoinFirst),
+        ("/v1/pod/etcd-1/replace?force=true", Exchange::LeaveFirst),
+        ("/v1/pod/etcd-1/reset", Exchange::InPlace),
     ] {
         let (command, status, _) = asked_of_the_loop(&mut service, path, Ok(())).await;
-        assert_eq!(command, Command::ReplacePod { pod, leaves_first });
+        assert_eq!(command, Command::ExchangePod { pod, how });
         assert_eq!(status, 200);
     }
-    let refusal = CommandRefusal::Replace(pod, ReplaceRefusal::OnlyVoter);
-    let path = "/v1/pod/etcd-1/replace";
-    let (_, status, body) = asked_of_the_loop(&mut service, path, Err(refusal)).await;
-    assert_eq!(status, 409);
-    assert!(
-        body.contains("etcd-1 is not replaced: it is the only voter"),
-        "{body}"
-    );
+    for (path, how, expected) in [
+        ("/v1/pod/etcd-1/replace", Exchange::JoinFirst, "replaced"),
+        ("/v1/pod/etcd-1/reset", Exchange::InPlace, "reset"),
+    ] {
+        let refusal = CommandRefusal::Exchange(pod, ReplaceRefusal::OnlyVoter, how);
+        let asked = asked_of_the_loop(&mut service, path, Err(refusal));
+        let (_, status, body) = asked.await;
+        assert_eq!(status, 409);
+        let expected = format!("etcd-1 is not {expected}: it is the only voter");
+        assert!(body.contains(&expected), "{body}");
+    }
     let unclear = "/v1/pod/etcd-1/replace?force=perhaps";
     assert_eq!(service.ask("POST", unclear, Some(WRITE)).await.status, 400);
+}
+
+#[tokio::test]
+async fn pausing_a_pod_and_letting_it_go_on() {
+    let mut service = healthy();
+    let pod = PodIndex(1);
+    for (path, expected) in [
+        ("/v1/pod/etcd-1/pause", Command::PausePod { pod }),
+        ("/v1/pod/etcd-1/resume", Command::ResumePod { pod }),
+    ] {
+        let (command, status, _) = asked_of_the_loop(&mut service, path, Ok(())).await;
+        assert_eq!((command, status), (expected, 200));
+    }
+    let cost = PauseRefusal::WouldCostQuorum {
+        healthy_without: 1,
+        voters: 3,
+    };
+    let refusal = Err(CommandRefusal::Pause(pod, cost));
+    let path = "/v1/pod/etcd-1/pause";
+    let (_, status, body) = asked_of_the_loop(&mut service, path, refusal).await;
+    assert_eq!(status, 409);
+    assert!(body.contains("1 of 3 voters"), "{body}");
+}
+
+#[tokio::test]
+async fn states_around_a_pause() {
+    for (wanted, launched_paused, expected) in [
+        (false, false, "RUNNING"),
+        (true, false, "PAUSING"),
+        (true, true, "PAUSED"),
+        (false, true, "STARTING"),
+    ] {
+        let mut model = samples::healthy_model();
+        let pod = model.record.pods.get_mut(&PodIndex(1)).unwrap();
+        pod.paused = wanted.then(|| Paused {
+            by: "alice".into(),
+            since: Timestamp(1),
+        });
+        pod.launch.as_mut().unwrap().paused = launched_paused;
+        let status = Service::of(&model).get("/v1/pod/etcd-1/status").await;
+        assert_eq!(status.json()["tasks"][0]["status"], expected);
+    }
 }
 
 #[tokio::test]
