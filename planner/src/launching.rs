@@ -167,6 +167,7 @@ fn launch(draft: &mut Draft<'_>, index: PodIndex, offer_id: OfferId) {
         generation,
         issued: now,
         target,
+        member_id: Some(spec.identity.member_id),
         paused: pod.paused.is_some(),
         seen: false,
         stop_asked: None,

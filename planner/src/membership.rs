@@ -11,10 +11,10 @@ use crate::holding;
 use crate::model::Model;
 use crate::observed::MemberSeen;
 use crate::quorum;
-use crate::record::{Cluster, Enrolled, Membership, PlacementStage};
+use crate::record::{Cluster, Enrolled, Membership, PlacementStage, Pod};
 use crate::waiting::WaitingReason;
 
-mod by_hand;
+pub(crate) mod by_hand;
 
 /// etcd refuses a change of members unless its peers have been connected for
 /// five seconds (`HealthInterval`); asking earlier only fills its log.
@@ -151,7 +151,9 @@ fn pods_to_change(draft: &Draft<'_>) -> Vec<PodIndex> {
             let urgency = urgency(&pod.membership, placed)?;
             // A member that has left does not join again.
             let has_left = index.is_leaving() && pod.membership == Membership::Absent;
-            let changes = !has_left && !is_held(draft, *index);
+            // What runs there as somebody else has to end first.
+            let is_free = !matches!(urgency, 2 | 3) || !still_runs(pod);
+            let changes = !has_left && is_free && !is_held(draft, *index);
             changes.then_some((urgency, *index))
         })
         .collect();
@@ -159,11 +161,18 @@ fn pods_to_change(draft: &Draft<'_>) -> Vec<PodIndex> {
     pods.into_iter().map(|(_, index)| index).collect()
 }
 
+fn still_runs(pod: &Pod) -> bool {
+    let launch = pod.launch.as_ref();
+    launch.is_some_and(|launch| launch.end.is_none() && !launch.paused)
+}
+
 /// Whether plans hold back the change that this pod needs. One that has begun is
 /// finished: a learner left behind would keep etcd from taking in any other.
 fn is_held(draft: &Draft<'_>, index: PodIndex) -> bool {
     let (record, target) = (&draft.record, &draft.model.target);
     match draft.pod(index).membership {
+        // Whoever has paused it may be about to add it by hand.
+        Membership::Absent if draft.pod(index).paused.is_some() => true,
         Membership::Absent => holding::hold(record, target, index).is_some(),
         Membership::Lost { .. } => holding::hold_repair(record, index).is_some(),
         Membership::Founder(_)
@@ -210,9 +219,7 @@ fn take_note_of_member_list(
     let answered = !change_in_flight(draft.model) && last_change_has_shown(draft.model);
     match draft.pod(index).membership.clone() {
         Membership::Adding { peer_url } => {
-            let seen = members
-                .iter()
-                .find(|member| member.peer_urls.contains(&peer_url));
+            let seen = new_member_at(draft, index, members, &peer_url);
             let membership = match seen {
                 Some(seen) if is_at_its_place(&peer_url) => {
                     // Its place was declined while it could not be launched there.
@@ -259,6 +266,21 @@ fn take_note_of_member_list(
         }
         Membership::Absent | Membership::Founder(_) | Membership::Voter(_) => {}
     }
+}
+
+/// The member at a pod's peer URL. An older list may still show one there that the pod
+/// had before.
+fn new_member_at<'m>(
+    draft: &Draft<'_>,
+    index: PodIndex,
+    members: &'m [MemberSeen],
+    peer_url: &String,
+) -> Option<&'m MemberSeen> {
+    let superseded = &draft.pod(index).superseded;
+    let is_old = |id: MemberId| superseded.iter().any(|old| old.member_id == id);
+    members
+        .iter()
+        .find(|member| member.peer_urls.contains(peer_url) && !is_old(member.member_id))
 }
 
 /// Removes a lost member. With it dead, the others must be a majority of the
@@ -308,6 +330,10 @@ fn begin_adding(draft: &mut Draft<'_>, index: PodIndex) {
 }
 
 fn add(draft: &mut Draft<'_>, index: PodIndex, peer_url: String) {
+    if let Some(why) = by_hand::unfinished(draft.model) {
+        draft.wait(index, WaitingReason::MembershipUnsettled { why });
+        return;
+    }
     let why = "being added as a learner".to_owned();
     draft.wait(index, WaitingReason::MembershipUnsettled { why });
     draft.effects.push(Effect::AddLearner {
@@ -318,6 +344,9 @@ fn add(draft: &mut Draft<'_>, index: PodIndex, peer_url: String) {
 
 /// What must still come before a member can be added.
 pub(crate) fn unsettled(draft: &Draft<'_>) -> Option<String> {
+    if let Some(why) = by_hand::unfinished(draft.model) {
+        return Some(why);
+    }
     let now = draft.now();
     let voters = quorum::voters(&draft.record);
     // One alone has no peers that it could have lost.

@@ -57,6 +57,7 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     birth::clear_failed_birth(&mut draft);
     // What is to be done, the most urgent first.
     membership::change_one_member(&mut draft);
+    membership::by_hand::stop_former_members(&mut draft);
     replacing::exchange_members(&mut draft);
     pausing::stop_what_changes(&mut draft);
     restarting::restart_one_pod(&mut draft);

@@ -450,6 +450,9 @@ pub struct Launch {
     pub issued: Timestamp,
     /// Which target it was made from.
     pub target: TargetId,
+    /// As which member. Records of older releases do not say it.
+    #[serde(default)]
+    pub member_id: Option<MemberId>,
     /// It runs without etcd.
     #[serde(default)]
     pub paused: bool,

@@ -247,11 +247,12 @@ fn leave_first(draft: &mut Draft<'_>, index: PodIndex) {
         }
         return;
     }
-    if let Some(busy) = another_at_work(draft, index) {
+    let condition = condition(draft, index);
+    if let Some(busy) = another_at_work(draft, index, condition) {
         draft.wait(index, WaitingReason::OneAtATime { busy });
         return;
     }
-    match condition(draft, index) {
+    match condition {
         // Begun with an event, see `begin`.
         Condition::Well if how == Exchange::JoinFirst => {
             let why = "the last exchange of a member has to come to rest".to_owned();
@@ -374,15 +375,22 @@ fn is_told_to_leave(draft: &Draft<'_>, index: PodIndex) -> bool {
     launch.is_some_and(|launch| launch.stop_asked == Some(StopCause::Replace))
 }
 
-/// Another pod whose members are being changed.
-fn another_at_work(draft: &Draft<'_>, index: PodIndex) -> Option<PodIndex> {
+/// Another pod whose members are being changed. While a member is down nobody can
+/// join, so it waits for none that does.
+fn another_at_work(
+    draft: &Draft<'_>,
+    index: PodIndex,
+    condition: Condition,
+) -> Option<PodIndex> {
     let mut pods = draft.record.pods.iter();
     let at_work = |(other, pod): &(&PodIndex, &Pod)| {
-        let joins_or_goes = matches!(
+        let joins = matches!(
             pod.membership,
-            Membership::Adding { .. } | Membership::Learner(_) | Membership::Lost { .. }
+            Membership::Adding { .. } | Membership::Learner(_)
         );
-        **other != index && (other.is_leaving() || joins_or_goes)
+        let goes = matches!(pod.membership, Membership::Lost { .. });
+        let waits_for_joining = condition != Condition::Down;
+        **other != index && (goes || waits_for_joining && (other.is_leaving() || joins))
     };
     pods.find(at_work).map(|(other, _)| *other)
 }

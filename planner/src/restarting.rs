@@ -109,6 +109,11 @@ pub(crate) fn stop(draft: &mut Draft<'_>, index: PodIndex, cause: StopCause) {
             return;
         }
     }
+    stop_now(draft, index, cause);
+}
+
+/// Stops a task without asking anybody.
+pub(crate) fn stop_now(draft: &mut Draft<'_>, index: PodIndex, cause: StopCause) {
     let Some(launch) = draft.pod_mut(index).launch.as_mut() else {
         return;
     };

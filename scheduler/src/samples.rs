@@ -115,6 +115,7 @@ fn pod(index: u16) -> Pod {
             generation: PodGeneration(2),
             issued: Timestamp(1_763_690_000_000),
             target: TargetId("t-1".into()),
+            member_id: None,
             paused: false,
             seen: true,
             stop_asked: None,

@@ -1,6 +1,6 @@
 //! etcd as a client sees it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use etcd_api::status::ServiceStatus;
@@ -27,8 +27,24 @@ pub async fn put(status: &ServiceStatus, key: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// Reads a key, linearizably.
+/// For this long a read is tried again.
+const READ_AGAIN_FOR: Duration = Duration::from_secs(10);
+
+/// Reads a key, linearizably. A member that was just killed is called healthy for a
+/// moment more, so a read that fails is tried again.
 pub async fn get(status: &ServiceStatus, key: &str) -> Result<Option<String>> {
+    let started = Instant::now();
+    loop {
+        match read(status, key).await {
+            Err(_) if started.elapsed() < READ_AGAIN_FOR => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            read => return read,
+        }
+    }
+}
+
+async fn read(status: &ServiceStatus, key: &str) -> Result<Option<String>> {
     let response = client(status).await?.get(key, None).await?;
     Ok(response
         .kvs()

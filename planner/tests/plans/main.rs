@@ -134,6 +134,7 @@ fn pod(index: u16) -> Pod {
             generation: etcd_launch::PodGeneration::default(),
             issued: Timestamp(1),
             target: TargetId("t".into()),
+            member_id: None,
             paused: false,
             seen: true,
             stop_asked: None,

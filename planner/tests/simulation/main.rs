@@ -245,3 +245,19 @@ fn members_are_replaced_in_peace() {
         run(seed, service(3, 1, DeployStrategy::Parallel), faults)
     });
 }
+
+/// Pauses, and members that somebody removes or adds behind the scheduler's back.
+#[test]
+fn an_operator_works_by_hand() {
+    check_all("an operator works by hand", |seed| {
+        let faults = Faults {
+            until: 120,
+            crash: 40,
+            breakage: 30,
+            hands: 20,
+            ..Faults::NONE
+        };
+        let members = by_seed(seed, &[3, 3, 5]);
+        run(seed, service(members, 1, DeployStrategy::Parallel), faults)
+    });
+}

@@ -69,6 +69,8 @@ enum TaskPhase {
     Preparing(u64),
     /// etcd runs.
     Up { told: Told },
+    /// Runs without etcd.
+    Paused,
     /// etcd crashed; the executor starts it again at this tick.
     Crashed(u64),
     /// Stopping, until this tick.
@@ -95,6 +97,9 @@ pub(crate) struct Faults {
     pub(crate) commands: u64,
     /// An operator wants a pod replaced, once in so many ticks; 0 for never.
     pub(crate) replacements: u64,
+    /// An operator pauses a pod or changes the members by hand, once in so many
+    /// ticks; 0 for never.
+    pub(crate) hands: u64,
     /// The last agent has no room for so many ticks.
     pub(crate) last_agent_is_full: u64,
 }
@@ -108,6 +113,7 @@ impl Faults {
         losses: 0,
         commands: 0,
         replacements: 0,
+        hands: 0,
         last_agent_is_full: 0,
     };
 }
@@ -474,7 +480,10 @@ impl World {
             && nobody_else
             && (0..self.model.target.members).map(PodIndex).all(|index| {
                 record.pods.get(&index).is_some_and(|pod| {
-                    pod.deployed && !pod.restart_asked && pod.exchange_asked.is_none()
+                    pod.deployed
+                        && !pod.restart_asked
+                        && pod.exchange_asked.is_none()
+                        && pod.paused.is_none()
                 }) && quorum::is_healthy_voter_seen(&self.model, index)
             })
     }

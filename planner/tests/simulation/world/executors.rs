@@ -73,6 +73,12 @@ impl World {
             self.end_task(id, TaskEnd::Failed, Some(Phase::Refused(refusal)));
             return Ok(());
         }
+        if spec.paused {
+            let running = TaskVerdict::Alive(TaskState::Running);
+            self.update(id, running, Some(Phase::Paused));
+            self.tasks.get_mut(id).unwrap().phase = TaskPhase::Paused;
+            return Ok(());
+        }
         let identity = spec.identity.clone();
         let superseded = |found: &Identity| {
             let found = SupersededIdentity {

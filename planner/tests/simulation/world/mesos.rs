@@ -382,6 +382,7 @@ impl World {
             }
             | TaskPhase::Crashed(_) => TaskState::Running,
             TaskPhase::Up { .. } => TaskState::Starting,
+            TaskPhase::Paused => TaskState::Running,
             TaskPhase::Stopping(_) => TaskState::Killing,
         };
         self.tell(task_id, TaskVerdict::Alive(state), None);

@@ -1,6 +1,7 @@
 //! An operator who tells plans this and that, and looks whether it is obeyed.
 
 use etcd_planner::overrides::{PhaseName, PlanName, PlanPart};
+use etcd_planner::pausing;
 use etcd_planner::plan_commands::{PlanCommand, PlanVerb};
 use etcd_planner::record::{Exchange, Membership};
 use etcd_planner::replacing;
@@ -26,6 +27,10 @@ impl World {
                 let part = self.some_part();
                 self.tell_plan(verb, part);
             }
+            let hands = self.faults.hands;
+            if hands > 0 && self.chance.once_in(hands) {
+                self.work_by_hand();
+            }
             let replaces = self.faults.replacements;
             if replaces > 0 && self.chance.once_in(replaces) {
                 self.replace_a_pod();
@@ -34,6 +39,10 @@ impl World {
             for plan in PlanName::ALL {
                 self.tell_plan(PlanVerb::Continue, PlanPart::plan(plan));
             }
+            for pod in (0..self.model.target.members).map(PodIndex) {
+                self.inbox.push(Event::ResumeAsked { pod });
+            }
+            self.remove_what_is_no_pods();
         }
     }
 
@@ -65,6 +74,83 @@ impl World {
         if taken && self.model.record.pods.contains_key(&pod) {
             self.inbox.push(Event::ExchangeAsked { pod, how });
         }
+    }
+
+    /// Somebody with a shell: pauses a pod, lets it go on, or changes the members
+    /// behind the scheduler's back.
+    fn work_by_hand(&mut self) {
+        let members = u64::from(self.model.target.members);
+        let pod = PodIndex(u16::try_from(self.pick(members)).unwrap());
+        let member = self.model.record.pods.get(&pod).map(|pod| &pod.membership);
+        let enrolled = member.and_then(Membership::enrolled).cloned();
+        match (self.pick(4), enrolled) {
+            (0 | 1, _) => {
+                let taken = pausing::judge(&self.model, pod).is_ok();
+                self.note(|| format!("pause {pod}: {taken}"));
+                if taken {
+                    let by = "alice".into();
+                    self.inbox.push(Event::PauseAsked { pod, by });
+                }
+            }
+            (2, _) => {
+                self.note(|| format!("resume {pod}"));
+                self.inbox.push(Event::ResumeAsked { pod });
+            }
+            (_, Some(enrolled)) => {
+                let added_again = self.chance.once_in(2);
+                let done = self.remove_by_hand(enrolled.member_id);
+                self.note(|| format!("{pod} is removed by hand: {done:?}"));
+                if done.is_ok() && added_again {
+                    let done = self.add_learner(&enrolled.peer_url);
+                    self.note(|| format!("{pod} is added by hand: {done:?}"));
+                }
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// A member that was added by hand for a place that was given up since.
+    fn remove_what_is_no_pods(&mut self) {
+        let pods = self.model.record.pods.values();
+        let known: BTreeSet<MemberId> = pods
+            .clone()
+            .filter_map(|pod| pod.membership.member_id())
+            .collect();
+        let adding: Vec<String> = pods
+            .filter_map(|pod| match &pod.membership {
+                Membership::Adding { peer_url } => Some(peer_url.clone()),
+                _ => None,
+            })
+            .collect();
+        let _ = self.with_quorum(|cluster| {
+            cluster.members.retain(|id, member| {
+                let is_ours = known.contains(id) || adding.contains(&member.peer_url);
+                is_ours || !member.is_learner
+            });
+            Ok(())
+        });
+    }
+
+    /// As etcd does, refuses what would cost quorum.
+    fn remove_by_hand(&mut self, id: MemberId) -> Result<(), String> {
+        self.with_quorum(|cluster| {
+            let voters = cluster
+                .members
+                .iter()
+                .filter(|(_, member)| !member.is_learner);
+            let others = voters.filter(|(voter, _)| **voter != id).count();
+            let running = cluster.members.iter().filter(|(voter, member)| {
+                **voter != id && !member.is_learner && member.running.is_some()
+            });
+            if others < 2 || running.count() < quorum::majority(others) {
+                return Err("too few would be left".into());
+            }
+            cluster
+                .members
+                .remove(&id)
+                .map(|_| ())
+                .ok_or("member not found".into())
+        })
     }
 
     fn tell_plan(&mut self, verb: PlanVerb, part: PlanPart) {
