@@ -130,6 +130,30 @@ section! {
         /// How a change is rolled out. Whatever is asked, members are restarted one
         /// at a time and only while the others keep quorum.
         update_strategy: Strategy = Strategy::Serial, Kind::Word(Strategy::WORDS);
+
+        /// How long an updated member may take to become healthy, in seconds. After
+        /// that the update stops and leaves the other members as they are.
+        update_timeout: Seconds = Seconds(600),
+            Kind::Whole { unit: "seconds", min: 30, max: 86_400 };
+
+        /// Whether a member that does not become healthy after its update is put back
+        /// on what it ran before, by itself.
+        update_rollback: bool = true, Kind::Switch;
+
+        /// Whether a member moves to another agent when its own has no room for the
+        /// resources that it is to have. Without it, the member stays as it is and
+        /// says what it waits for.
+        move_on_resize: bool = false, Kind::Switch;
+
+        /// Whether a smaller `node.count` is taken. Members that go take their copy of
+        /// the data with them, so nobody should shrink a cluster by a slip.
+        allow_scale_in: bool = false, Kind::Switch;
+
+        /// After how long a member that is down is replaced by itself, in seconds: 0
+        /// for never, or at least 60. Never when the replacement would touch the
+        /// quorum. Its old volume is given up once its successor is a voter.
+        replace_after: Seconds = Seconds(0),
+            Kind::Whole { unit: "seconds", min: 0, max: 31_536_000 };
     }
 }
 

@@ -8,7 +8,8 @@ use crate::offer::{
     AgentFacts, AgentId, FrameworkId, Offer, OfferId, OperationId, TaskId,
 };
 use crate::plan_commands::PlanCommand;
-use crate::record::Exchange;
+use crate::record::{Exchange, TargetId};
+use crate::target::Target;
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -79,6 +80,13 @@ pub enum Event {
     },
     /// An operator tells a plan something, and it was judged to be taken.
     PlanCommand(PlanCommand),
+    /// Another target is wanted: it was judged to be allowed, and it is stored.
+    TargetChanged {
+        /// The id under which it is stored.
+        id: TargetId,
+        /// What is wanted from now on.
+        target: Box<Target>,
+    },
     /// Time has passed.
     Tick,
 }

@@ -173,9 +173,19 @@ impl Model {
             Event::PlanCommand(command) => {
                 plan_commands::carry_out(self, &command, now);
             }
+            Event::TargetChanged { id, target } => self.change_target(id, *target),
             Event::Tick => {}
         }
         replacing::begin(self);
+    }
+
+    /// Goes on under another target. Reasons against one that was refused are
+    /// answered by it.
+    fn change_target(&mut self, id: TargetId, target: Target) {
+        self.record.target = id.clone();
+        self.target_id = id;
+        self.target = target;
+        self.observed.target_errors.clear();
     }
 
     /// An operation that failed is acted on by the next plan, which sees what

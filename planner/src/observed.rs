@@ -15,6 +15,9 @@ use crate::waiting::OfferRefusal;
 /// What was last seen.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
+    /// Why the target that this scheduler was started with is not the one that
+    /// it goes on under, one sentence for each reason; empty when it is.
+    pub target_errors: Vec<String>,
     /// The connection to the master.
     pub mesos: MesosLink,
     /// Offers that we hold.

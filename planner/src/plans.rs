@@ -173,7 +173,10 @@ pub(crate) fn plan(
         status,
         waiting: interrupted.filter(|_| status == Status::Waiting),
         phases,
-        errors: Vec::new(),
+        errors: match name {
+            PlanName::Deploy => model.observed.target_errors.clone(),
+            PlanName::Recovery => Vec::new(),
+        },
     }
 }
 

@@ -50,6 +50,33 @@ pub struct Target {
     /// were stored before there was a choice are `parallel`.
     #[serde(default)]
     pub deploy_strategy: DeployStrategy,
+    /// After how long a member that is down is replaced by itself, milliseconds;
+    /// none for never.
+    #[serde(default)]
+    pub replace_after_ms: Option<u64>,
+    /// Whether a smaller number of members is taken.
+    #[serde(default)]
+    pub allow_scale_in: bool,
+    /// How long an updated member may take to become healthy before the update
+    /// stops, milliseconds.
+    #[serde(default = "ten_minutes")]
+    pub update_timeout_ms: u64,
+    /// Whether a member that does not become healthy after its update is put back
+    /// on the target that it had before.
+    #[serde(default = "yes")]
+    pub update_rollback: bool,
+    /// Whether a member moves to another agent when its own has no room for the
+    /// resources that are now wanted.
+    #[serde(default)]
+    pub move_on_resize: bool,
+}
+
+fn ten_minutes() -> u64 {
+    600_000
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Target {

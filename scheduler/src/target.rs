@@ -39,6 +39,14 @@ pub fn target(options: &Options, program: EtcdProgram) -> Target {
         scheme: Scheme::Http,
         stop_grace_ms: etcd.kill_grace_seconds.0.saturating_mul(1000),
         deploy_strategy: options.service.deploy_strategy,
+        replace_after_ms: match options.service.replace_after.0 {
+            0 => None,
+            seconds => Some(seconds.saturating_mul(1000)),
+        },
+        allow_scale_in: options.service.allow_scale_in,
+        update_timeout_ms: options.service.update_timeout.0.saturating_mul(1000),
+        update_rollback: options.service.update_rollback,
+        move_on_resize: options.service.move_on_resize,
     }
 }
 
@@ -89,6 +97,12 @@ pub fn takes_effect_in_time(old: &Target, new: &Target) -> bool {
         offer_collection_ms: old.offer_collection_ms,
         // Only the order in which members are brought up that are not there yet.
         deploy_strategy: old.deploy_strategy,
+        // How the service is to be looked after, not what members are like.
+        replace_after_ms: old.replace_after_ms,
+        allow_scale_in: old.allow_scale_in,
+        update_timeout_ms: old.update_timeout_ms,
+        update_rollback: old.update_rollback,
+        move_on_resize: old.move_on_resize,
         ..new.clone()
     };
     like_old == *old

@@ -24,6 +24,23 @@ impl Findings<'_> {
         }
     }
 
+    /// An agent that reboots is away for less than a minute or two: replacing its
+    /// member at once would cost more than waiting.
+    pub(super) fn replacing(&mut self) {
+        const SHORTEST_SECONDS: u64 = 60;
+        let after = self.options.service.replace_after;
+        if (1..SHORTEST_SECONDS).contains(&after.0) {
+            self.refuse(
+                "service.replace_after",
+                &[],
+                format!(
+                    "allowed: 0 for never, or at least {SHORTEST_SECONDS} seconds, so \
+                     that no reboot costs a member its place"
+                ),
+            );
+        }
+    }
+
     /// Wishes that no set of agents can meet, and wishes that meet nothing.
     pub(super) fn placement(&mut self) {
         let (service, node) = (&self.options.service, &self.options.node);

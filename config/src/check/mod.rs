@@ -76,6 +76,7 @@ impl Options {
         findings.disk();
         findings.memory();
         findings.members();
+        findings.replacing();
         findings.placement();
         findings.scheduler_artifacts();
         findings.scheduler_network();

@@ -50,6 +50,11 @@ pub(crate) fn target(constraints: &str) -> Target {
         scheme: Scheme::Http,
         stop_grace_ms: 30_000,
         deploy_strategy: etcd_config::DeployStrategy::Parallel,
+        replace_after_ms: None,
+        allow_scale_in: false,
+        update_timeout_ms: 600_000,
+        update_rollback: true,
+        move_on_resize: false,
     }
 }
 

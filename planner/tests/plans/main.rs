@@ -51,6 +51,11 @@ fn target(strategy: DeployStrategy) -> Target {
         scheme: etcd_launch::Scheme::Http,
         stop_grace_ms: 30_000,
         deploy_strategy: strategy,
+        replace_after_ms: None,
+        allow_scale_in: false,
+        update_timeout_ms: 600_000,
+        update_rollback: true,
+        move_on_resize: false,
     }
 }
 

@@ -205,6 +205,11 @@ pub(crate) fn target(service: Service) -> Target {
         scheme: etcd_launch::Scheme::Http,
         stop_grace_ms: 30_000,
         deploy_strategy: service.strategy,
+        replace_after_ms: None,
+        allow_scale_in: false,
+        update_timeout_ms: 600_000,
+        update_rollback: true,
+        move_on_resize: false,
     }
 }
 
