@@ -29,7 +29,7 @@ pub enum DataSign {
 ///
 /// Not among them: `failed to open WAL` and `failed to open database` by themselves,
 /// which etcd also says for missing permission or a full disk.
-const DAMAGED: [&str; 34] = [
+const DAMAGED: [&str; 35] = [
     // wal: every one of its errors that says what is wrong with a file.
     "wal: crc mismatch",
     "walpb: crc mismatch",
@@ -71,7 +71,17 @@ const DAMAGED: [&str; 34] = [
     // mvcc: the index names a revision that the database does not have.
     "failed to recover store from backend",
     "range failed to find revision pair",
+    // etcdserver, before it serves: other members hash to something else.
+    DIFFERS,
 ];
+
+/// Ends the words of a member whose own check at its start found that another
+/// member has other data at the same revision. etcd cannot tell who is wrong.
+const DIFFERS: &str = "found data inconsistency with peers";
+
+/// What we add to that: resetting the wrong member would keep the bad copy.
+const WHO_IS_WRONG: &str =
+    " (either may be the damaged one: compare the hashes of all members first)";
 
 /// How much of etcd's words is repeated; its lines end in a stack.
 const WORDS_LIMIT: usize = 200;
@@ -113,7 +123,12 @@ fn words_of(line: &str) -> String {
         (Some(message), None) => message.to_owned(),
         (None, _) => line.to_owned(),
     };
-    words.chars().take(WORDS_LIMIT).collect()
+    let words: String = words.chars().take(WORDS_LIMIT).collect();
+    if words.contains(DIFFERS) {
+        words + WHO_IS_WRONG
+    } else {
+        words
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +181,14 @@ mod tests {
         check(
             &["unexpected fault address 0x7f", "fatal error: fault"],
             "damaged: fatal error: fault",
+        );
+        check(
+            &[
+                r#"{"level":"fatal","caller":"etcdmain/etcd.go:181","msg":"discovery failed","error":"8211f1d0f64f3269 found data inconsistency with peers"}"#,
+            ],
+            "damaged: discovery failed: 8211f1d0f64f3269 found data inconsistency with \
+                peers (either may be the damaged one: compare the hashes of all \
+                members first)",
         );
         let long = format!("panic: snap: crc mismatch {}", "x".repeat(500));
         check(&[&long], &format!("damaged: {}", &long[..WORDS_LIMIT]));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | may etcd start on this data directory? | `data_gate.rs` |
 //! | what lies on the volume, and how is it changed? | `volume.rs` |
+//! | when does data that was set aside go? | `aside_removal.rs` |
 //! | are programs and ports as they should be? | `program_check.rs` |
 //! | how is etcd called? | `etcd_arguments.rs` |
 //! | how does etcd die with us? | `run_etcd.rs` |
@@ -15,6 +16,7 @@
 //! | who is told about it? | `reporter.rs` |
 //! | how does it all hang on a Mesos agent? | `mesos_task.rs` |
 
+pub mod aside_removal;
 pub mod backoff;
 pub mod data_gate;
 pub mod data_signs;

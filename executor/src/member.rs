@@ -1,5 +1,6 @@
 //! The member's whole life in this container: start, watch, start again, stop.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use etcd_launch::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::aside_removal;
 use crate::backoff;
 use crate::data_gate::{self, Gate};
 use crate::data_signs::{self, DataSign};
@@ -277,14 +279,17 @@ impl<R: Reporter> Member<'_, R> {
                 }
             })?;
         let first_answer = tokio::select! {
-            answer = self.first_answer() => answer,
+            // Boxed: what it needs would lie in every future round it.
+            answer = Box::pin(self.first_answer()) => answer,
             end = etcd.ended() => {
                 return Ok(LifeEnd::Crashed { end, served: Duration::ZERO });
             }
             asked = self.stop_asked() => return Ok(self.stop(&mut etcd, asked).await),
         };
-        let checked = first_answer.and_then(|answer| self.check_identity(answer));
-        let first_answer = match checked {
+        let checked = first_answer.and_then(|(client, answer)| {
+            self.check_identity(answer).map(|answer| (client, answer))
+        });
+        let (client, first_answer) = match checked {
             Ok(answer) => answer,
             Err(refusal) => {
                 tracing::error!(%refusal, "etcd must not go on; stopping it");
@@ -301,7 +306,12 @@ impl<R: Reporter> Member<'_, R> {
             version: first_answer.version,
         });
         let answering_since = Instant::now();
+        let tidy_up = async {
+            aside_removal::once_it_votes(&self.data, &client).await;
+            std::future::pending::<Infallible>().await
+        };
         Ok(tokio::select! {
+            never = tidy_up => match never {},
             end = etcd.ended() => LifeEnd::Crashed { end, served: answering_since.elapsed() },
             asked = self.stop_asked() => self.stop(&mut etcd, asked).await,
         })
@@ -347,7 +357,7 @@ impl<R: Reporter> Member<'_, R> {
 
     /// Waits until etcd answers clients, which it does once it has been part of
     /// a quorum. That may take for ever, and is no reason to end it.
-    async fn first_answer(&self) -> Result<MemberStatus, Refusal> {
+    async fn first_answer(&self) -> Result<(MemberClient, MemberStatus), Refusal> {
         let url = format!(
             "{}://{}:{}",
             self.spec.scheme.as_str(),
@@ -369,7 +379,7 @@ impl<R: Reporter> Member<'_, R> {
                     MemberClient::connect_with(&url, tls.as_ref(), LIMITS).await
                 && let Ok(status) = client.status().await
             {
-                return Ok(status);
+                return Ok((client, status));
             }
             tokio::time::sleep(if started.elapsed() < USUAL_START {
                 LOOK_AGAIN

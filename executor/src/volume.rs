@@ -1,11 +1,14 @@
-//! The volume: guard, marker, and what is moved aside. Nothing is deleted.
+//! The volume: guard, marker, and what is moved aside. What was moved aside is
+//! all that is ever deleted.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use etcd_launch::guard::GUARD_FILE;
-use etcd_launch::{FORMAT, Guard, INITIALIZED_MARKER, SupersededIdentity};
+use etcd_launch::{
+    ClusterId, FORMAT, Guard, INITIALIZED_MARKER, MemberId, SupersededIdentity,
+};
 
 /// What etcd makes in its data directory.
 const MEMBER_DIRECTORY: &str = "member";
@@ -45,9 +48,9 @@ pub fn write_guard(data: &Path, guard: &Guard) -> io::Result<()> {
 /// Moves the data of a superseded identity, guard included, into a directory
 /// of its own beside it.
 pub fn set_aside(data: &Path, owner: &SupersededIdentity) -> io::Result<PathBuf> {
-    let mut number = 1;
+    let mut number: u32 = 1;
     let aside = loop {
-        let name = format!("aside-{}-{}-{number}", owner.cluster_id, owner.member_id);
+        let name = aside_name(owner.cluster_id, owner.member_id, number);
         match fs::create_dir(data.join(&name)) {
             Ok(()) => break data.join(name),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -65,6 +68,44 @@ pub fn set_aside(data: &Path, owner: &SupersededIdentity) -> io::Result<PathBuf>
     sync_directory(&aside)?;
     sync_directory(data)?;
     Ok(aside)
+}
+
+fn aside_name(cluster_id: ClusterId, member_id: MemberId, number: u32) -> String {
+    format!("aside-{cluster_id}-{member_id}-{number}")
+}
+
+/// Whether [`set_aside`] would give a directory this very name.
+fn is_aside_name(name: &str) -> bool {
+    let parse = || {
+        let mut parts = name.strip_prefix("aside-")?.split('-');
+        let cluster_id = parts.next()?.parse().ok()?;
+        let member_id = parts.next()?.parse().ok()?;
+        let number = parts.next()?.parse().ok()?;
+        Some(aside_name(cluster_id, member_id, number))
+    };
+    // Written again and compared: nothing that merely resembles one is taken.
+    parse().is_some_and(|again| again == name)
+}
+
+/// The directories that [`set_aside`] has made on this volume, in order. A
+/// symbolic link is none of them, whatever its name.
+pub fn directories_set_aside(data: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(data)? {
+        let entry = entry?;
+        let is_one = entry.file_name().to_str().is_some_and(is_aside_name);
+        if is_one && entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Deletes one of [`directories_set_aside`]. Links in it are deleted, not
+/// followed. What a crash leaves of it is found again.
+pub fn delete_set_aside(aside: &Path) -> io::Result<()> {
+    fs::remove_dir_all(aside)
 }
 
 fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
@@ -147,5 +188,70 @@ mod tests {
             assert_eq!(read_guard(&aside).unwrap(), Some(sample()));
             assert_eq!(read_guard(data).unwrap(), None);
         }
+        let found = directories_set_aside(data).unwrap();
+        assert_eq!(
+            found,
+            ["aside-1-2-1", "aside-1-2-2"].map(|name| data.join(name))
+        );
+        for aside in found {
+            delete_set_aside(&aside).unwrap();
+        }
+        assert_eq!(fs::read_dir(data).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_our_own_names_are_taken() {
+        #[track_caller]
+        fn check(name: &str, expected: bool) {
+            assert_eq!(is_aside_name(name), expected, "{name}");
+        }
+        check("aside-c1-b1-1", true);
+        check("aside-ffffffffffffffff-0-4294967295", true);
+        for other in [
+            "member",
+            "aside",
+            "aside-c1-b1",
+            "aside-c1-b1-",
+            "aside-c1-b1-1-2",
+            "aside-c1-b1-01",
+            "aside-c1-b1-+1",
+            "aside-C1-b1-1",
+            "aside-0c1-b1-1",
+            "aside-c1-b1-1 ",
+            "aside-c1-xyz-1",
+            "my-aside-c1-b1-1",
+            "aside-10000000000000000-b1-1",
+        ] {
+            check(other, false);
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_it_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("kept"), "").unwrap();
+        let data = directory.path();
+        let link =
+            |at: PathBuf| std::os::unix::fs::symlink(elsewhere.path(), at).unwrap();
+        link(data.join("aside-c1-b1-1"));
+        fs::write(data.join("aside-c1-b1-2"), "a file").unwrap();
+        fs::create_dir_all(data.join("aside-c1-b1-3/member")).unwrap();
+        link(data.join("aside-c1-b1-3/member/wal"));
+        fs::create_dir(data.join("aside-by-hand")).unwrap();
+
+        let found = directories_set_aside(data).unwrap();
+        assert_eq!(found, [data.join("aside-c1-b1-3")]);
+        delete_set_aside(&found[0]).unwrap();
+        assert!(elsewhere.path().join("kept").exists());
+        assert_eq!(fs::read_dir(data).unwrap().count(), 3);
+
+        // A volume may itself be reached by a link: so some containerizers mount it.
+        fs::create_dir(data.join("aside-c1-b1-4")).unwrap();
+        let mounted = elsewhere.path().join("mounted");
+        std::os::unix::fs::symlink(data, &mounted).unwrap();
+        let found = directories_set_aside(&mounted).unwrap();
+        assert_eq!(found, [mounted.join("aside-c1-b1-4")]);
+        assert!(directories_set_aside(&data.join("absent")).is_err());
     }
 }

@@ -297,3 +297,49 @@ fn a_database_full_of_nonsense() {
     let expected = ["Page expected to be: ", "freepages: failed"];
     check_damage("signs-10", fill, &expected);
 }
+
+/// etcd compares itself with its peers before it serves. The database is damaged
+/// so that only this can notice: a value is another one. It knows its peers from
+/// the newest snapshot of its log: before the first it compares nothing.
+#[test]
+fn a_database_with_other_values_than_its_peers() {
+    let sandboxes = [Sandbox::new(), Sandbox::new(), Sandbox::new()];
+    let mut specs = three_members(&sandboxes, "signs-11");
+    for spec in &mut specs {
+        spec.tuning.snapshot_count = 5;
+    }
+    let start = |index: usize| Executor::start(&sandboxes[index], &specs[index]);
+    let mut executors = [start(0), start(1), start(2)];
+    executors
+        .iter_mut()
+        .for_each(Executor::wait_until_answering);
+    let follower = (0..3).find(|index| !sandboxes[*index].leads()).unwrap();
+    for number in 0..20 {
+        sandboxes[follower].put("other", &number.to_string());
+    }
+    sandboxes[follower].put("key", "right-value");
+    assert_eq!(sandboxes[follower].get("key"), "right-value");
+    executors[follower].stop_in_place();
+    let path = sandboxes[follower].data().join("member/snap/db");
+    let mut bytes = fs::read(&path).unwrap();
+    let places: Vec<usize> = (0..bytes.len())
+        .filter(|place| bytes[*place..].starts_with(b"right-value"))
+        .collect();
+    assert!(!places.is_empty());
+    for place in places {
+        bytes[place..][..5].copy_from_slice(b"wrong");
+    }
+    fs::write(&path, bytes).unwrap();
+
+    let refusal = start(follower).refusal();
+    let Refusal::DataDamaged { what } = refusal else {
+        panic!("{refusal:?}")
+    };
+    let id = specs[follower].identity.member_id;
+    let expected = format!(
+        "etcd ended 3 times in a row with: discovery failed: {id} found data \
+         inconsistency with peers (either may be the damaged one: compare the hashes \
+         of all members first)"
+    );
+    assert_eq!(what, expected);
+}

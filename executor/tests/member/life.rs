@@ -234,17 +234,3 @@ fn a_crash_loop_slows_down_and_can_be_stopped() {
     }
     assert_eq!(executor.stop(), "etcd was not running");
 }
-
-#[test]
-fn a_paused_member_runs_nothing() {
-    let sandbox = Sandbox::new();
-    let mut spec = sandbox.spec("life-6");
-    spec.paused = true;
-    let mut executor = Executor::start(&sandbox, &spec);
-    executor.wait_for("it is paused", |phase| {
-        (*phase == Phase::Paused).then_some(())
-    });
-    assert_eq!(executor.children(), []);
-    assert_eq!(sandbox.guard(), None);
-    assert_eq!(executor.stop(), "etcd was paused");
-}

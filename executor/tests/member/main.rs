@@ -5,6 +5,8 @@
 //! |---|---|
 //! | start, stop, crash, death of the executor | `life.rs` |
 //! | whose data may be started | `data.rs` |
+//! | when data that was set aside goes | `set_aside.rs` |
+//! | paused, and what an operator did meanwhile | `paused.rs` |
 //! | older and damaged data | `data_signs.rs` |
 //! | programs, ports and specs that cannot be used | `refusals.rs` |
 //! | an executor in a sandbox of its own | `sandbox.rs`, `executor.rs` |
@@ -20,5 +22,7 @@ mod data_signs;
 mod etcd_program;
 mod executor;
 mod life;
+mod paused;
 mod refusals;
 mod sandbox;
+mod set_aside;

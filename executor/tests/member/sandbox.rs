@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use etcd_launch::guard::GUARD_FILE;
@@ -129,6 +129,38 @@ impl Sandbox {
         }
     }
 
+    /// Adds a second member to the cluster of this sandbox's one member, as the
+    /// scheduler or an operator does: to live in `other`, without a vote if it
+    /// is to be a learner. Gives its launch spec.
+    pub(crate) fn add_member(
+        &self,
+        spec: &LaunchSpec,
+        other: &Sandbox,
+        learner: bool,
+    ) -> LaunchSpec {
+        let added = other.founder(PodIndex(1), PEER_PORT);
+        let peer_urls = format!("--peer-urls={}", added.peer_url);
+        let mut command = vec!["member", "add", &added.name, &peer_urls];
+        command.extend(learner.then_some("--learner"));
+        let answer = self.etcdctl(&command);
+        let member_id = answer.split_whitespace().nth(1).unwrap();
+        let mut peers = spec.peers.clone();
+        peers.push(added);
+        let mut added = other.spec_of(&spec.identity.token.0, PodIndex(1), peers);
+        added.identity = Identity {
+            member_id: member_id.parse().unwrap(),
+            ..spec.identity.clone()
+        };
+        added.start = ClusterStart::Existing;
+        added
+    }
+
+    /// Gives a learner its vote, if it has caught up.
+    pub(crate) fn promote(&self, learner: MemberId) -> bool {
+        let output = self.run_etcdctl(&["member", "promote", &learner.to_string()]);
+        output.status.success()
+    }
+
     pub(crate) fn guard(&self) -> Option<Guard> {
         let text = fs::read(self.data().join(GUARD_FILE)).ok()?;
         Some(serde_json::from_slice(&text).unwrap())
@@ -167,19 +199,23 @@ impl Sandbox {
     }
 
     fn etcdctl(&self, arguments: &[&str]) -> String {
-        let output = Command::new(etcd_directory().join("etcdctl"))
-            .env("ETCDCTL_API", "3")
-            .arg(format!("--endpoints=http://{}:{CLIENT_PORT}", self.host))
-            .arg("--command-timeout=20s")
-            .args(arguments)
-            .output()
-            .unwrap();
+        let output = self.run_etcdctl(arguments);
         assert!(
             output.status.success(),
             "etcdctl {arguments:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn run_etcdctl(&self, arguments: &[&str]) -> Output {
+        Command::new(etcd_directory().join("etcdctl"))
+            .env("ETCDCTL_API", "3")
+            .arg(format!("--endpoints=http://{}:{CLIENT_PORT}", self.host))
+            .arg("--command-timeout=20s")
+            .args(arguments)
+            .output()
+            .unwrap()
     }
 }
 
@@ -205,6 +241,11 @@ pub(crate) fn superseded(identity: &Identity) -> SupersededIdentity {
         cluster_id: identity.cluster_id,
         member_id: identity.member_id,
     }
+}
+
+/// The name under which data of this member is set aside first.
+pub(crate) fn aside_name(identity: &Identity) -> String {
+    format!("aside-{}-{}-1", identity.cluster_id, identity.member_id)
 }
 
 /// A loopback address on which nobody uses etcd's ports: one for each test of
