@@ -108,6 +108,26 @@ pub enum EtcdError {
     #[error("a member with this peer url or id exists already; list the members")]
     MemberExists,
 
+    /// What lies below the revision is gone already.
+    #[error("the revision is compacted already; there is nothing to do at it")]
+    Compacted,
+
+    /// The cluster has not come to this revision yet.
+    #[error("the cluster has not come to this revision yet; read the newest again")]
+    FutureRevision,
+
+    /// A snapshot came to an end before it was whole, or is not what the member
+    /// sent.
+    #[error(
+        "the snapshot from etcd at {endpoint} is not whole: {problem}; take it again"
+    )]
+    BadSnapshot {
+        /// The client URL that it came from.
+        endpoint: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// etcd demands other credentials.
     #[error("etcd refuses the credentials: {message}; check certificate, user and role")]
     Permission {
@@ -263,6 +283,8 @@ fn sort_answer(
         "bad leader transferee" => EtcdError::BadTransferTarget,
         "member not found" => EtcdError::MemberNotFound,
         "member ID already exist" | "Peer URLs already exists" => EtcdError::MemberExists,
+        "mvcc: required revision has been compacted" => EtcdError::Compacted,
+        "mvcc: required revision is a future revision" => EtcdError::FutureRevision,
         "no leader" | "leader changed" => EtcdError::NoQuorum { endpoint, message },
         // Several endings follow: "possibly due to previous leader failure", ...
         _ if words.starts_with("request timed out") => {

@@ -3,6 +3,8 @@
 //!
 //! * [`identity`]: who the members of a new cluster will be, before any starts.
 //! * [`member`]: a client for exactly one member, every call bounded in time.
+//! * [`maintenance`] and [`snapshot`]: what that client can do for a member's
+//!   database, a copy of it included.
 //! * [`version`] and [`known_bugs`]: what a version can do, which of its bugs
 //!   can cost data.
 //! * [`data_dir`], [`wal`] and [`wal_end`]: what lies in a data directory, whose
@@ -16,7 +18,9 @@ pub mod data_dir;
 mod error;
 pub mod identity;
 pub mod known_bugs;
+pub mod maintenance;
 pub mod member;
+pub mod snapshot;
 pub mod version;
 pub mod wal;
 pub mod wal_end;
@@ -26,6 +30,7 @@ pub use error::EtcdError;
 pub use identity::{BirthIdentity, format_id, parse_id, static_birth};
 pub use known_bugs::{DataBug, known_data_bugs};
 pub use member::{CallLimits, Member, MemberClient, MemberStatus, TlsFiles};
+pub use snapshot::{SnapshotStream, SnapshotSum};
 pub use version::EtcdVersion;
 pub use wal::{WalIdentity, wal_identity};
 pub use wal_end::{LogEnd, log_end};

@@ -176,8 +176,8 @@ const QUORUM_PROBE_KEY: &[u8] = b"\0";
 #[derive(Clone)]
 pub struct MemberClient {
     endpoint: String,
-    limits: CallLimits,
-    client: Client,
+    pub(crate) limits: CallLimits,
+    pub(crate) client: Client,
 }
 
 impl std::fmt::Debug for MemberClient {
@@ -454,7 +454,7 @@ impl MemberClient {
     }
 
     /// Runs one call within its limit and sorts its error.
-    async fn bounded<Answer>(
+    pub(crate) async fn bounded<Answer>(
         &self,
         call: &'static str,
         limit: Duration,

@@ -9,6 +9,7 @@ mod birth;
 mod calls;
 mod log_ends;
 mod lost_quorum;
+mod maintenance;
 mod refusals;
 mod servers;
 mod tls;

@@ -1,0 +1,97 @@
+//! Compaction, defragmentation, alarms: what keeps a database from growing over
+//! its quota, and what brings it back below.
+//!
+//! The order is for the caller to keep: compact, defragment one member after the
+//! other with the leader last, look at all sizes again, and only then disarm.
+
+use std::time::Duration;
+
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
+
+use crate::EtcdError;
+use crate::member::{Alarm, AlarmKind, MemberClient};
+
+/// What a defragmentation of any size may take.
+const DEFRAGMENT_AT_LEAST: Duration = Duration::from_secs(60);
+
+/// Seen in the field are 4 to 6 seconds a gigabyte; a busy or slow disk may be ten
+/// times slower.
+const DEFRAGMENT_SECONDS_PER_GIB: u64 = 60;
+
+/// How long to wait for the defragmentation of a database of this size, bytes.
+///
+/// etcd goes on when nobody waits any more, and answers nobody meanwhile, so a
+/// limit that is too short ends nothing but our knowledge of it.
+pub fn defragment_limit(db_size: u64) -> Duration {
+    let gib = db_size.div_ceil(1 << 30);
+    DEFRAGMENT_AT_LEAST + Duration::from_secs(gib * DEFRAGMENT_SECONDS_PER_GIB)
+}
+
+impl MemberClient {
+    /// Gives the free room inside the member's database file back to its disk. The
+    /// member serves nothing meanwhile, and needs free room on its disk for what is
+    /// in use. Wait for [`defragment_limit`].
+    ///
+    /// # Errors
+    ///
+    /// [`EtcdError::TimedOut`]: it may go on all the same. [`EtcdError::Unreachable`].
+    pub async fn defragment(&self, limit: Duration) -> Result<(), EtcdError> {
+        let mut maintenance = self.client.maintenance_client();
+        self.bounded("defragment", limit, maintenance.defragment())
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets what keys were before `revision`, in the whole cluster. Answered when
+    /// that is decided; each member frees the room in its own time.
+    ///
+    /// Watches and backups that have not come so far lose their place.
+    ///
+    /// # Errors
+    ///
+    /// [`EtcdError::Compacted`], [`EtcdError::FutureRevision`],
+    /// [`EtcdError::NoQuorum`]; see [`EtcdError::may_have_happened`].
+    pub async fn compact(&self, revision: i64) -> Result<(), EtcdError> {
+        let mut kv = self.client.kv_client();
+        let compact = kv.compact(revision, None);
+        self.bounded("compact", self.limits.quorum, compact).await?;
+        Ok(())
+    }
+
+    /// Takes back one alarm of one member, and no other: an alarm that is not there
+    /// is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`EtcdError::NoQuorum`]; see [`EtcdError::may_have_happened`].
+    pub async fn disarm(&self, alarm: Alarm) -> Result<(), EtcdError> {
+        let mut maintenance = self.client.maintenance_client();
+        let kind = match alarm.kind {
+            AlarmKind::NoSpace => AlarmType::Nospace,
+            AlarmKind::Corrupt => AlarmType::Corrupt,
+        };
+        let mut options = AlarmOptions::new();
+        options.with_member(alarm.member_id);
+        let disarm = maintenance.alarm(AlarmAction::Deactivate, kind, Some(options));
+        self.bounded("disarm", self.limits.quorum, disarm).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_databases_get_time() {
+        #[track_caller]
+        fn check(db_size: u64, expected_seconds: u64) {
+            assert_eq!(defragment_limit(db_size).as_secs(), expected_seconds);
+        }
+        check(0, 60);
+        check(1, 120);
+        check(1 << 30, 120);
+        check((1 << 30) + 1, 180);
+        check(8 << 30, 540);
+    }
+}
