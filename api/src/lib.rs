@@ -23,6 +23,7 @@ pub mod openapi;
 pub mod plans;
 pub mod pods;
 pub mod routes;
+pub mod snapshot;
 pub mod status;
 
 pub use configurations::ServiceSpec;

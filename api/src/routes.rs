@@ -236,6 +236,12 @@ impl Route {
         }
     }
 
+    /// For what shows more than readers may see.
+    const fn for_writers(self) -> Self {
+        let who = Who::Writers;
+        Route { who, ..self }
+    }
+
     const fn open(self) -> Self {
         let who = Who::Anyone;
         Route { who, ..self }
@@ -352,6 +358,27 @@ const OFFERS: &[Answer] = &[answer(
     &[json::<DebugOffers>()],
 )];
 
+const SNAPSHOT: &[Answer] = &[
+    answer(
+        "200",
+        "The database file, and behind it its SHA-256 in 32 bytes, as etcd's tools \
+         take it. Headers: `Etcd-Snapshot-Revision` (it holds at least this), \
+         `Etcd-Snapshot-Member`, `Etcd-Snapshot-Pod`, `Etcd-Snapshot-Version`, and a \
+         file name in `Content-Disposition`. If the answer breaks off, it is none.",
+        &[Content::Other("application/octet-stream")],
+    ),
+    answer(
+        "429",
+        "Others take snapshots just now; come back.",
+        &[json::<Problem>()],
+    ),
+    answer(
+        "503",
+        "No member can give one now; the message says why.",
+        &[json::<Problem>()],
+    ),
+];
+
 /// Every route.
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
@@ -372,6 +399,9 @@ pub const ROUTES: &[Route] = &[
         &[answer("200", "Addresses and names.", &[json::<Endpoint>()]),
           answer("404", "No such endpoint, or the cluster has not formed.",
                  &[Content::Text])]),
+    get("/v1/snapshot", Group::Service,
+        "A snapshot of all data, from a follower in sync.", SNAPSHOT)
+        .for_writers(),
     get("/v1/metrics", Group::Service, "Metrics, as Codahale's JSON.",
         &[answer("200", "The metrics.", &[json::<serde_json::Value>()])]),
     get("/v1/metrics/prometheus", Group::Service, "Metrics, as OpenMetrics.",

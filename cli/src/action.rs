@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::arguments::{
     Command, ConfigCommand, DebugCommand, DebugPodCommand, EventsArguments,
-    MemberCommand, PlanCommand, PlanPart, PodCommand, PodTasks, StateCommand,
-    WatchArguments,
+    MemberCommand, PlanCommand, PlanPart, PodCommand, PodTasks, SaveArguments,
+    SnapshotCommand, StateCommand, WatchArguments,
 };
 use crate::request::Request;
 
@@ -22,6 +22,8 @@ pub(crate) enum Action {
     Members,
     /// What happened.
     Events(EventsArguments),
+    /// A snapshot into a file.
+    SaveSnapshot(SaveArguments),
     /// A plan until it is complete.
     Watch(WatchArguments),
     /// Versions.
@@ -55,6 +57,9 @@ pub(crate) fn of(command: Command) -> Action {
         Command::Health => Action::Health,
         Command::Member(MemberCommand::List) => Action::Members,
         Command::Events(arguments) => Action::Events(arguments),
+        Command::Snapshot(SnapshotCommand::Save(arguments)) => {
+            Action::SaveSnapshot(arguments)
+        }
         Command::Version => Action::Version,
         Command::Plan(PlanCommand::Watch(arguments)) => Action::Watch(arguments),
         Command::Plan(command) => plan(command),

@@ -81,6 +81,9 @@ pub(crate) enum Command {
     },
     /// What happened, to which pod, why, and who asked for it.
     Events(EventsArguments),
+    /// Copies of all data.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Configurations that the service is or was brought to.
     #[command(subcommand, alias = "configs")]
     Config(ConfigCommand),
@@ -210,6 +213,27 @@ pub(crate) enum PodCommand {
 pub(crate) enum MemberCommand {
     /// Every member: id, pod, part, URL, version.
     List,
+}
+
+/// Copies of all data.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Takes a snapshot from a follower, checks it and saves it to a file.
+    ///
+    /// The file appears when it is whole and right, and not before. It holds all
+    /// data of the cluster: only its owner may read it.
+    Save(SaveArguments),
+}
+
+/// `snapshot save`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SaveArguments {
+    /// Where it goes.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: std::path::PathBuf,
+    /// Replaces a file that is there already.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// `events`.

@@ -35,6 +35,46 @@ pub(crate) struct Client {
     verbose: bool,
 }
 
+/// A large answer on its way.
+#[derive(Debug)]
+pub(crate) struct Download {
+    response: Response,
+    answer_within: Duration,
+}
+
+impl Download {
+    /// What was asked for.
+    pub(crate) fn url(&self) -> String {
+        self.response.url().to_string()
+    }
+
+    /// A header, if it is there and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        let value = self.response.headers().get(name)?;
+        value.to_str().ok().map(str::to_owned)
+    }
+
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// When the answer breaks off, or nothing comes in time.
+    pub(crate) async fn piece(
+        &mut self,
+    ) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
+        let within = self.answer_within;
+        let why = match tokio::time::timeout(within, self.response.chunk()).await {
+            Ok(Ok(piece)) => return Ok(piece),
+            Ok(Err(error)) => {
+                format!("the answer broke off: {}", chain(&error.without_url()))
+            }
+            Err(_) => format!("nothing more came within {} s", within.as_secs_f64()),
+        };
+        let url = self.url();
+        Err(Failure::NotReached { url, why })
+    }
+}
+
 /// An answer of success.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -141,9 +181,30 @@ impl Client {
         request: &Request,
         last_event_id: Option<&str>,
     ) -> Result<Response, Failure> {
+        self.begin(request, Some(last_event_id)).await
+    }
+
+    /// Asks for what is too large to be kept in memory.
+    ///
+    /// # Errors
+    ///
+    /// When no answer begins in time, or it is none of success.
+    pub(crate) async fn download(&self, request: &Request) -> Result<Download, Failure> {
+        let response = self.begin(request, None).await?;
+        Ok(Download {
+            response,
+            answer_within: self.answer_within,
+        })
+    }
+
+    async fn begin(
+        &self,
+        request: &Request,
+        follows: Option<Option<&str>>,
+    ) -> Result<Response, Failure> {
         let url = request.url(&self.base).to_string();
         let begun = async {
-            let response = self.send(request, Some(last_event_id)).await?;
+            let response = self.send(request, follows).await?;
             if response.status().is_success() {
                 return Ok(response);
             }

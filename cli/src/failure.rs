@@ -12,7 +12,7 @@ pub(crate) mod exit {
     pub(crate) const USAGE: u8 = 64;
     /// The scheduler was not reached, or did not answer in time.
     pub(crate) const NOT_REACHED: u8 = 69;
-    /// The output could not be written.
+    /// The output, or a file, could not be written.
     pub(crate) const OUTPUT: u8 = 74;
     /// What was waited for did not come in time.
     pub(crate) const GAVE_UP: u8 = 75;
@@ -62,6 +62,14 @@ pub(crate) enum Failure {
     /// A plan has errors.
     #[error("the plan {0} has errors")]
     PlanHasErrors(String),
+    /// A file cannot be written.
+    #[error("{file} cannot be written: {why}")]
+    File {
+        /// The file.
+        file: String,
+        /// What the system says.
+        why: io::Error,
+    },
     /// The output cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -102,7 +110,7 @@ impl Failure {
             Failure::NotUnderstood { .. } => exit::NOT_UNDERSTOOD,
             Failure::GaveUp(_) => exit::GAVE_UP,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Failure::Output(_) => exit::OUTPUT,
+            Failure::File { .. } | Failure::Output(_) => exit::OUTPUT,
         }
     }
 
@@ -135,6 +143,7 @@ impl Failure {
             Failure::GaveUp(_) => "gave_up",
             Failure::NotHealthy => "not_healthy",
             Failure::PlanHasErrors(_) => "plan_has_errors",
+            Failure::File { .. } => "file",
             Failure::Output(_) => "output",
         }
     }

@@ -20,6 +20,7 @@ mod refusal;
 mod request;
 #[cfg(test)]
 mod samples;
+mod snapshot;
 mod table;
 mod tree;
 mod utc;
@@ -157,6 +158,9 @@ async fn carry_out(
         Action::Events(arguments) => {
             events::list(&client()?, &arguments, output, json).await
         }
+        Action::SaveSnapshot(arguments) => {
+            snapshot::save(client, &arguments, output, json).await
+        }
         Action::Watch(arguments) => {
             watch::plan(&client()?, &arguments, output, json).await
         }
@@ -169,7 +173,7 @@ pub(crate) fn status_request() -> Request {
     Request::get(&["v1", "status"])
 }
 
-fn pretty(value: &impl serde::Serialize) -> Result<String, Failure> {
+pub(crate) fn pretty(value: &impl serde::Serialize) -> Result<String, Failure> {
     // Our own values have text as keys, and nothing else can fail.
     serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))
 }

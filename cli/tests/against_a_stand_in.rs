@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "against_a_stand_in/snapshot_save.rs"]
+mod snapshot_save;
 mod stand_in;
 
 use std::net::TcpListener;

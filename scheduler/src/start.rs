@@ -144,6 +144,7 @@ pub async fn run(
         artifacts: Arc::clone(&artifacts),
         access,
         facts,
+        snapshots: Arc::default(),
     };
     let mut stop_serving = shutdown.clone();
     let server = tokio::spawn(http::serve(listener, api, async move {

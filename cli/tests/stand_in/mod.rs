@@ -24,12 +24,14 @@ pub(crate) struct StandIn {
 impl StandIn {
     /// Answers as many requests as there are answers, each with the whole text of
     /// an HTTP response, and closes each connection then.
-    pub(crate) fn answering(answers: &[&str]) -> Self {
+    pub(crate) fn answering(answers: &[impl AsRef<[u8]>]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
-        let answers: Vec<String> =
-            answers.iter().map(|text| (*text).to_owned()).collect();
+        let answers: Vec<Vec<u8>> = answers
+            .iter()
+            .map(|answer| answer.as_ref().to_owned())
+            .collect();
         let asked = std::thread::spawn(move || {
             let mut asked = Vec::new();
             for answer in answers {
@@ -69,7 +71,7 @@ fn next_connection(listener: &TcpListener) -> Option<TcpStream> {
     None
 }
 
-fn serve(mut connection: TcpStream, answer: &str) -> String {
+fn serve(mut connection: TcpStream, answer: &[u8]) -> String {
     let mut reader = BufReader::new(connection.try_clone().unwrap());
     let mut shown = String::new();
     let mut length = 0;
@@ -97,7 +99,7 @@ fn serve(mut connection: TcpStream, answer: &str) -> String {
         shown.push_str(&String::from_utf8(body).unwrap());
     }
     // A reader that went away is part of some tests.
-    let _ = connection.write_all(answer.as_bytes());
+    let _ = connection.write_all(answer);
     shown
 }
 

@@ -72,7 +72,7 @@ pub struct Token {
 /// What a token allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// GET and HEAD.
+    /// GET and HEAD, except of snapshots.
     Read,
     /// Everything.
     Write,
@@ -177,7 +177,7 @@ impl Access {
         if OPEN_ROUTES.iter().any(|route| route.holds(path)) {
             return Ok(Actor::anonymous());
         }
-        let needed = needed_scope(method);
+        let needed = needed_scope(method, path);
         let Access::Tokens(tokens) = self else {
             // Without a token, any web page in an operator's browser could send
             // commands to this port. Browsers name the page in such requests;
@@ -255,8 +255,13 @@ fn unauthorized(message: &str, challenge: &'static str) -> Response {
     response
 }
 
-fn needed_scope(method: &Method) -> Scope {
-    if method == Method::GET || method == Method::HEAD {
+/// Routes that are read and yet show all that clients have written. Whoever may
+/// only look at the service may not have them.
+const ALL_DATA: [&str; 1] = ["/v1/snapshot"];
+
+fn needed_scope(method: &Method, path: &str) -> Scope {
+    let reads = method == Method::GET || method == Method::HEAD;
+    if reads && !ALL_DATA.contains(&path) {
         Scope::Read
     } else {
         Scope::Write

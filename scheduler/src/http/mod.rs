@@ -11,6 +11,7 @@
 //! | how are answers written? | `answer.rs` |
 //! | how does the event loop learn of a command? | `asking.rs` |
 //! | which routes are there? | `routes()` below, and `api/src/routes.rs` in words |
+//! | how does a snapshot get out? | `snapshot.rs` |
 //! | plans, pods, configurations, debug, endpoints, events, state, health, status, metrics | one file each |
 
 pub mod access;
@@ -29,6 +30,7 @@ mod plan_commands;
 mod plans;
 mod pods;
 mod routes;
+pub mod snapshot;
 mod state;
 mod status;
 
@@ -86,6 +88,8 @@ pub struct ApiState {
     pub access: Arc<Access>,
     /// What does not change.
     pub facts: Arc<ServiceFacts>,
+    /// Snapshots under way.
+    pub snapshots: Arc<snapshot::Slots>,
 }
 
 /// What does not change while the scheduler runs.
@@ -136,6 +140,7 @@ fn routes() -> Routes {
         .get("/v1/status", status::status)
         .get("/v1/events", events::events)
         .get("/v1/openapi.json", openapi::document)
+        .get("/v1/snapshot", snapshot::take)
         .get("/v1/metrics", metrics::codahale)
         .get("/v1/metrics/prometheus", metrics::openmetrics)
         .get(&artifact, artifacts::fetch)

@@ -30,6 +30,7 @@ mod pages;
 mod plan_commands;
 mod plans;
 mod pods;
+mod snapshot;
 
 const READ: &str = "Bearer read-read-read-read";
 const WRITE: &str = "Bearer write-write-write";
@@ -88,6 +89,7 @@ impl Service {
                 artifacts: Arc::new(artifacts),
                 access: Arc::new(Access::from_file(&tokens).unwrap()),
                 facts: Arc::new(ServiceFacts::default()),
+                snapshots: Arc::default(),
             },
             commands: received,
             _published: sender,
