@@ -202,7 +202,6 @@ impl Drop for Part {
 /// Not left to the scheduler: the last network to trust lies behind it.
 #[derive(Debug, Default)]
 struct Sums {
-    whole: Sha256,
     database: Sha256,
     tail: Vec<u8>,
     length: u64,
@@ -210,7 +209,6 @@ struct Sums {
 
 impl Sums {
     fn feed(&mut self, piece: &[u8]) {
-        self.whole.update(piece);
         self.length += piece.len() as u64;
         self.tail.extend_from_slice(piece);
         if let Some(surely_data) = self.tail.len().checked_sub(SUM_LENGTH) {
@@ -225,10 +223,11 @@ impl Sums {
         if database == 0 || !database.is_multiple_of(SMALLEST_PAGE) {
             return Err(format!("{} bytes are no whole snapshot", self.length));
         }
+        let whole = self.database.clone().chain_update(&self.tail);
         if self.tail != self.database.finalize().as_slice() {
             return Err("the snapshot does not have the sum at its end".to_owned());
         }
-        Ok((self.length, hex::encode(self.whole.finalize())))
+        Ok((self.length, hex::encode(whole.finalize())))
     }
 }
 

@@ -166,6 +166,16 @@ impl Scheduler {
         Ok((response.status(), response.text().await?))
     }
 
+    /// GET, with the token, up to the headers; the body may take its time.
+    pub async fn begin_get(&self, path: &str) -> Result<reqwest::Response> {
+        let request = self
+            .client
+            .get(format!("{}{path}", self.url))
+            .timeout(PATIENCE)
+            .bearer_auth(TOKEN);
+        Ok(request.send().await?)
+    }
+
     /// POST with an empty body, with the token.
     pub async fn post(&self, path: &str) -> Result<(StatusCode, String)> {
         let request = self
