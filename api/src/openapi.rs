@@ -61,7 +61,8 @@ pub fn document() -> Value {
                 "type": "http",
                 "scheme": "bearer",
                 "description": "A token of the scheduler's token file. One that may \
-                                only read is refused (403) where something is changed.",
+                                only read is refused (403) where something is changed, \
+                                and where all data is shown.",
             }},
         },
     })

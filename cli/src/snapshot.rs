@@ -58,16 +58,19 @@ pub(crate) async fn save(
     if !arguments.force && fs::symlink_metadata(target).is_ok() {
         return Err(exists(target));
     }
-    let part = Part::beside(target)?;
-    let download = client()?
-        .download(&Request::get(&["v1", "snapshot"]))
-        .await?;
+    let whole = async {
+        let part = Part::beside(target)?;
+        let request = Request::get(&["v1", "snapshot"]);
+        let download = client()?.download(&request).await?;
+        receive(download, part, target, arguments.force).await
+    };
     let saved = tokio::select! {
-        saved = receive(download, part, target, arguments.force) => saved?,
-        // The part would stay behind otherwise.
+        // Asked for first: the part would stay behind if it came between.
+        biased;
         _ = tokio::signal::ctrl_c() => {
             return Err(Failure::GaveUp("interrupted; nothing is saved".to_owned()));
         }
+        saved = whole => saved?,
     };
     let text = if json {
         crate::pretty(&saved)?

@@ -1,12 +1,19 @@
 //! `snapshot save`: a file is there when the snapshot is whole, and not before.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
 
 use crate::stand_in::{Ended, StandIn, response, run};
+
+/// For a program to start.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A database of one page and its sum.
 fn snapshot() -> Vec<u8> {
@@ -164,4 +171,35 @@ fn a_file_that_cannot_be_written() {
     assert_eq!(ended.code, 64, "{}", ended.error);
     let (ended, _) = save("/..", &[]);
     assert_eq!(ended.code, 64, "{}", ended.error);
+}
+
+/// SIGINT, as Ctrl-C sends it, while the scheduler takes its time.
+#[test]
+fn an_interrupted_command_leaves_nothing_behind() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.db");
+    let child = Command::new(env!("CARGO_BIN_EXE_dcos-etcd"))
+        .args(["snapshot", "save"])
+        .arg(&file)
+        .env_clear()
+        .env(
+            "ETCDFW_URL",
+            format!("http://{}", silent.local_addr().unwrap()),
+        )
+        .env("ETCDFW_TOKEN", "t0ken")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    while names_in(directory.path()).is_empty() {
+        assert!(started.elapsed() < PATIENCE, "it does not begin");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(75), "{error}");
+    assert!(error.contains("interrupted; nothing is saved"), "{error}");
+    assert_eq!(names_in(directory.path()), Vec::<String>::new());
 }

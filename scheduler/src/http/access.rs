@@ -426,6 +426,7 @@ mod tests {
         let write = Some("Bearer write-write-write");
         let status = "/v1/status";
         let restart = "/v1/pod/etcd-0/restart";
+        let snapshot = "/v1/snapshot";
         for (method, path, header, expected) in [
             (Method::GET, status, None, Err(NoToken)),
             (Method::GET, "/v1/unknown", None, Err(NoToken)),
@@ -467,6 +468,10 @@ mod tests {
             (Method::POST, restart, read, Err(ReadOnlyToken)),
             (Method::POST, restart, write, Ok("alice")),
             (Method::DELETE, status, read, Err(ReadOnlyToken)),
+            // Read, and yet all data.
+            (Method::GET, snapshot, read, Err(ReadOnlyToken)),
+            (Method::HEAD, snapshot, read, Err(ReadOnlyToken)),
+            (Method::GET, snapshot, write, Ok("alice")),
             (Method::GET, "/v1/livez", None, Ok("anonymous")),
             (Method::GET, "/v1/livez/x", None, Err(NoToken)),
             (Method::GET, "/artifacts/x/etcd", None, Ok("anonymous")),
