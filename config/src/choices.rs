@@ -77,18 +77,8 @@ impl LogLevel {
 }
 
 choice! {
-    /// Whether a plan takes the members together or one after the other.
-    Strategy {
-        /// All members at once.
-        Parallel = "parallel",
-        /// The next member when the one before is well.
-        Serial = "serial",
-    }
-}
-
-choice! {
-    /// In which order the first members are brought up. The words are those of
-    /// the DC/OS SDK.
+    /// In which order members are brought up, or a change goes through them. The
+    /// words are those of the DC/OS SDK.
     DeployStrategy {
         /// All found the cluster together.
         Parallel = "parallel",

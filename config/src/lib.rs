@@ -26,7 +26,7 @@ mod table;
 mod text_rules;
 
 pub use check::{Problem, Warning};
-pub use choices::{DeployStrategy, DiskType, LogFormat, LogLevel, Strategy};
+pub use choices::{DeployStrategy, DiskType, LogFormat, LogLevel};
 pub use options::{EtcdOptions, NodeOptions, Options, SchedulerOptions, ServiceOptions};
 pub use placement::PlacementConstraints;
 pub use plugin_labels::PluginLabels;

@@ -12,7 +12,7 @@ use crate::table::{Kind, section};
 use crate::text_rules as text;
 use crate::{
     DeployStrategy, DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus,
-    Millis, PlacementConstraints, PluginLabels, Port, Seconds, ServiceName, Strategy,
+    Millis, PlacementConstraints, PluginLabels, Port, Seconds, ServiceName,
 };
 
 /// Everything that an operator may ask for.
@@ -128,8 +128,11 @@ section! {
             Kind::Word(DeployStrategy::WORDS);
 
         /// How a change is rolled out. Whatever is asked, members are restarted one
-        /// at a time and only while the others keep quorum.
-        update_strategy: Strategy = Strategy::Serial, Kind::Word(Strategy::WORDS);
+        /// at a time and only while the others keep quorum. With `serial-canary` and
+        /// `parallel-canary` the first member is changed, and an operator approves
+        /// the rest by `plan resume update`.
+        update_strategy: DeployStrategy = DeployStrategy::Serial,
+            Kind::Word(DeployStrategy::WORDS);
 
         /// How long an updated member may take to become healthy, in seconds. After
         /// that the update stops and leaves the other members as they are.

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use crate::{
     DeployStrategy, DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus,
     Millis, Options, PlacementConstraints, PluginLabels, Port, Seconds, ServiceName,
-    Strategy,
 };
 
 /// One option: its name, what it takes and what it means.
@@ -212,7 +211,6 @@ option_values! {
     PluginLabels: value => Value::Text(value.to_string());
     LogLevel: value => Value::Text(value.to_string());
     LogFormat: value => Value::Text(value.to_string());
-    Strategy: value => Value::Text(value.to_string());
     DeployStrategy: value => Value::Text(value.to_string());
     DiskType: value => Value::Text(value.to_string());
     SocketAddr: value => Value::Text(value.to_string());

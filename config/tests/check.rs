@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use etcd_config::{
     DeployStrategy, DiskType, LogLevel, Megabytes, MemberCount, MilliCpus, Millis,
-    Options, PlacementConstraints, PluginLabels, Port, Strategy,
+    Options, PlacementConstraints, PluginLabels, Port,
 };
 
 /// The defaults with what has none.
@@ -253,7 +253,7 @@ fn what_is_not_built_is_refused_and_not_ignored() {
         &[],
     );
     check(
-        |options| options.service.update_strategy = Strategy::Parallel,
+        |options| options.service.update_strategy = DeployStrategy::Parallel,
         &[],
         &["service.update_strategy"],
     );

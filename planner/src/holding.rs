@@ -7,10 +7,12 @@
 
 use etcd_launch::PodIndex;
 
+use crate::decommissioning;
 use crate::draft::Draft;
 use crate::overrides::{Approval, Interruption, PhaseName, PlanName, PlanPart};
 use crate::quorum;
 use crate::record::{EndKind, Membership, Record};
+use crate::rolling;
 use crate::target::Target;
 use crate::waiting::WaitingReason;
 
@@ -141,6 +143,25 @@ fn order(record: &Record, target: &Target, index: PodIndex) -> Option<WaitingRea
     waits_for.map(|pod| WaitingReason::EarlierStep { pod })
 }
 
+/// The same for plans that go through all members, once all of one is done.
+fn forget_finished_changes(draft: &mut Draft<'_>, wanted: &[PodIndex]) {
+    for plan in [PlanName::Update, PlanName::RollingRestart] {
+        let is_done =
+            |index: &PodIndex| rolling::is_done(draft.model, &draft.record, plan, *index);
+        let is_failed = plan == PlanName::Update
+            && rolling::failed(draft.model, &draft.record).is_some();
+        if !is_failed && wanted.iter().all(is_done) {
+            draft.record.overrides.plan_completed(plan);
+        }
+    }
+    if decommissioning::surplus(&draft.record, &draft.model.target).is_empty() {
+        draft
+            .record
+            .overrides
+            .plan_completed(PlanName::Decommission);
+    }
+}
+
 /// Forgets what was said about steps and plans that have completed since.
 pub(crate) fn forget_what_is_over(draft: &mut Draft<'_>) {
     if draft.record.overrides.forced.is_empty()
@@ -165,6 +186,7 @@ pub(crate) fn forget_what_is_over(draft: &mut Draft<'_>) {
         }
         recovered &= well || overrides.is_forced(PlanName::Recovery, index);
     }
+    forget_finished_changes(draft, &wanted);
     if wanted
         .iter()
         .all(|index| is_deployed(&draft.record, *index))

@@ -8,6 +8,7 @@ use crate::holding;
 use crate::membership;
 use crate::offer::{Bundle, ExecutorId, OfferId, TaskId};
 use crate::record::{Cluster, EndKind, Launch, Membership, Placement};
+use crate::rolling;
 use crate::target::Needs;
 use crate::waiting::WaitingReason;
 
@@ -151,6 +152,7 @@ fn launch(draft: &mut Draft<'_>, index: PodIndex, offer_id: OfferId) {
     ));
     let executor_id = ExecutorId(format!("{service}__etcd__{}", draft.names.next()));
     draft.pod_mut(index).generation = generation;
+    rolling::choose_recipe(draft, index);
     let Some(spec) = launch_spec(draft, index, &placement, peers) else {
         return;
     };
@@ -201,6 +203,7 @@ fn launch_spec(
 ) -> Option<LaunchSpec> {
     let pod = draft.pod(index);
     let target = &draft.model.target;
+    let recipe = pod.recipe.clone()?;
     let start = match draft.record.cluster {
         Cluster::Forming(_) => ClusterStart::New,
         // Once formed, never `new` again: see the design's fourth rule.
@@ -210,7 +213,7 @@ fn launch_spec(
         format: FORMAT,
         pod: index,
         generation: pod.generation,
-        etcd: target.program.clone(),
+        etcd: recipe.program,
         identity: draft.record.identity_of(index)?,
         start,
         history: DataHistory {
@@ -219,14 +222,14 @@ fn launch_spec(
             reached: pod.reached(),
         },
         peers,
-        scheme: target.scheme,
+        scheme: recipe.scheme,
         certificate_directory: None,
         advertise_host: placement.address.clone(),
         listen_host: target.listen_host(),
         client_port: placement.needs.client_port,
         peer_port: placement.needs.peer_port,
-        tuning: target.tuning.clone(),
-        stop_grace_ms: target.stop_grace_ms,
+        tuning: recipe.tuning,
+        stop_grace_ms: recipe.stop_grace_ms,
         paused: pod.paused.is_some(),
     })
 }

@@ -115,7 +115,9 @@ fn note_what_can_be_missed(draft: &mut Draft<'_>) {
     let (abandoned, pods) = (&mut draft.record.abandoned, &draft.record.pods);
     let mut kept_for = BTreeSet::new();
     // The newest place of a pod comes last.
-    for place in abandoned.iter_mut().rev().filter(|p| !p.can_be_missed) {
+    let undecided =
+        |place: &&mut AbandonedPlacement| !place.can_be_missed && !place.awaits_approval;
+    for place in abandoned.iter_mut().rev().filter(undecided) {
         let has_successor = pods.get(&place.pod).is_some_and(joined);
         // Until a pod votes again, the newest of its old places is kept for it.
         place.can_be_missed = has_successor || !kept_for.insert(place.pod);

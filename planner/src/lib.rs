@@ -16,6 +16,8 @@
 //! | how is a cluster born, and how is a birth given up? | `birth.rs` |
 //! | how does a formed cluster change its members? | `membership.rs` |
 //! | how is a member exchanged for a new one? | `replacing.rs` |
+//! | how do a rolling restart and an update go through the members? | `rolling.rs` |
+//! | how does a member leave that is not wanted any more? | `decommissioning.rs` |
 //! | how is a member paused? | `pausing.rs` |
 //! | may this voter stop now? | `quorum.rs` |
 //! | how far had a member come? | `reached.rs` |
@@ -31,6 +33,7 @@
 mod birth;
 mod constraints;
 pub mod decision;
+mod decommissioning;
 mod draft;
 pub mod effect;
 pub mod event;
@@ -57,6 +60,7 @@ pub mod record;
 mod recovery;
 pub mod replacing;
 mod restarting;
+mod rolling;
 pub mod target;
 pub mod time;
 pub mod waiting;

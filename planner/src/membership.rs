@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use etcd_launch::{MemberId, PodIndex, SupersededIdentity};
 
+use crate::decommissioning;
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::holding;
@@ -15,6 +16,7 @@ use crate::record::{Cluster, Enrolled, Membership, PlacementStage, Pod};
 use crate::waiting::WaitingReason;
 
 pub(crate) mod by_hand;
+pub(crate) mod stuck;
 
 /// etcd refuses a change of members unless its peers have been connected for
 /// five seconds (`HealthInterval`); asking earlier only fills its log.
@@ -102,9 +104,20 @@ pub(crate) fn change_one_member(draft: &mut Draft<'_>) {
             return;
         }
     }
+    let is_surplus = decommissioning::is_surplus(&draft.model.target, index);
     match draft.pod(index).membership.clone() {
         Membership::Lost { member_id, why } => {
             remove(draft, index, member_id, &why, members);
+        }
+        Membership::Founder(enrolled)
+        | Membership::Voter(enrolled)
+        | Membership::Learner(enrolled)
+            if is_surplus =>
+        {
+            if decommissioning::may_remove(draft, index) {
+                let why = decommissioning::DECOMMISSIONED;
+                remove(draft, index, enrolled.member_id, why, members);
+            }
         }
         Membership::Learner(enrolled) => promote(draft, index, &enrolled),
         Membership::Adding { peer_url } => add(draft, index, peer_url),
@@ -130,7 +143,8 @@ fn wait_for_member_list(draft: &mut Draft<'_>) {
 
 /// The pods whose membership is to be changed, the next one first: what is lost goes
 /// first, since etcd takes in nobody while a voter is missing; then what was begun
-/// comes before what is new.
+/// comes before what is new. Last, members leave that are not wanted: those that are
+/// down first, then the highest.
 fn pods_to_change(draft: &Draft<'_>) -> Vec<PodIndex> {
     let urgency = |membership: &Membership, placed: bool| match membership {
         Membership::Lost { .. } => Some(0),
@@ -148,16 +162,29 @@ fn pods_to_change(draft: &Draft<'_>) -> Vec<PodIndex> {
                 .placement
                 .as_ref()
                 .is_some_and(|placement| placement.stage == PlacementStage::Confirmed);
-            let urgency = urgency(&pod.membership, placed)?;
+            let surplus = decommissioning::is_surplus(&draft.model.target, *index);
+            let is_enrolled = pod.membership.enrolled().is_some();
+            let urgency = if surplus && is_enrolled {
+                4
+            } else {
+                urgency(&pod.membership, placed)?
+            };
             // A member that has left does not join again.
-            let has_left = index.is_leaving() && pod.membership == Membership::Absent;
+            let has_left =
+                (index.is_leaving() || surplus) && pod.membership == Membership::Absent;
             // What runs there as somebody else has to end first.
             let is_free = !matches!(urgency, 2 | 3) || !still_runs(pod);
             let changes = !has_left && is_free && !is_held(draft, *index);
             changes.then_some((urgency, *index))
         })
         .collect();
-    pods.sort_unstable();
+    pods.sort_unstable_by_key(|(urgency, index)| match urgency {
+        4 => {
+            let is_well = quorum::is_healthy_voter_seen(draft.model, *index);
+            (4, is_well, u16::MAX - index.0)
+        }
+        _ => (*urgency, false, index.0),
+    });
     pods.into_iter().map(|(_, index)| index).collect()
 }
 
@@ -217,6 +244,7 @@ fn take_note_of_member_list(
     let is_at_its_place =
         |peer_url: &String| draft.peer_url(index).as_ref() == Some(peer_url);
     let answered = !change_in_flight(draft.model) && last_change_has_shown(draft.model);
+    let is_surplus = decommissioning::is_surplus(&draft.model.target, index);
     match draft.pod(index).membership.clone() {
         Membership::Adding { peer_url } => {
             let seen = new_member_at(draft, index, members, &peer_url);
@@ -236,7 +264,9 @@ fn take_note_of_member_list(
                     member_id: seen.member_id,
                     why: "its place was lost while it was being added".to_owned(),
                 },
-                None if answered && !is_at_its_place(&peer_url) => Membership::Absent,
+                None if answered && (is_surplus || !is_at_its_place(&peer_url)) => {
+                    Membership::Absent
+                }
                 None => return,
             };
             draft.pod_mut(index).membership = membership;
@@ -283,9 +313,9 @@ fn new_member_at<'m>(
         .find(|member| member.peer_urls.contains(peer_url) && !is_old(member.member_id))
 }
 
-/// Removes a lost member. With it dead, the others must be a majority of the
-/// voters anyway, or etcd could not agree on the removal. Who votes is what etcd
-/// says: a lost learner never counted.
+/// Removes a member. With it dead, the others must be a majority of the voters, or
+/// etcd could not agree on the removal; with it well, they must be one afterwards. Who
+/// votes is what etcd says: a lost learner never counted.
 fn remove(
     draft: &mut Draft<'_>,
     index: PodIndex,
@@ -295,7 +325,10 @@ fn remove(
 ) {
     let voters = members.iter().filter(|member| !member.is_learner).count();
     let (healthy, _) = quorum::health_without(draft.model, &draft.record, index);
-    if healthy < quorum::majority(voters) {
+    // One that leaves in good health agrees to its own removal.
+    let agrees = usize::from(quorum::is_healthy_voter_seen(draft.model, index));
+    let can_agree = healthy + agrees >= quorum::majority(voters);
+    if !can_agree || healthy < quorum::majority(voters.saturating_sub(agrees)) {
         let why = format!("only {healthy} of {voters} voters are in good health");
         draft.wait(index, WaitingReason::RemovalBlocked { why });
         return;
@@ -366,6 +399,29 @@ pub(crate) fn unsettled(draft: &Draft<'_>) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether a pod is a voter in good health, and has been for long enough for etcd to
+/// take in changes.
+pub(crate) fn is_settled(draft: &Draft<'_>, index: PodIndex) -> bool {
+    let since = draft.model.observed.answering_since.get(&index);
+    quorum::is_healthy_voter_seen(draft.model, index)
+        && since.is_some_and(|since| draft.now().since(*since) >= SETTLED_AFTER)
+}
+
+/// Which voter has not got nearly all that the others have, if one has not.
+pub(crate) fn lagging(model: &Model) -> Option<String> {
+    let voters = quorum::voters(&model.record);
+    let answers = voters.iter().filter_map(|voter| {
+        Some((
+            *voter,
+            quorum::fresh_answer(model, *voter)?.raft_applied_index,
+        ))
+    });
+    let newest = answers.clone().map(|(_, applied)| applied).max()?;
+    let (voter, applied) = answers.min_by_key(|(_, applied)| *applied)?;
+    let behind = newest - applied;
+    (behind > IN_SYNC_WITHIN).then(|| format!("{voter} is {behind} entries behind"))
 }
 
 /// Makes a learner a voter once it has what the leader has.

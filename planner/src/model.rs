@@ -7,6 +7,7 @@ use etcd_launch::{Phase, PodIndex, Refusal};
 use crate::decision::Decision;
 use crate::effect::{Effect, EffectId, InFlight, Outcome};
 use crate::event::{Event, OperationStatus, OperationVerdict, TaskStatus, TaskVerdict};
+use crate::membership;
 use crate::observed::{
     MesosLink, Observed, OfferStream, Session, TaskEnd, TaskSeen, TaskState,
 };
@@ -176,6 +177,7 @@ impl Model {
             Event::TargetChanged { id, target } => self.change_target(id, *target),
             Event::Tick => {}
         }
+        membership::stuck::note_progress(self, now);
         replacing::begin(self);
     }
 

@@ -54,6 +54,8 @@ pub struct Observed {
     pub unknown_reservations: BTreeSet<String>,
     /// Whether offers show the pods' volumes.
     pub volumes_seen: BTreeMap<PodIndex, VolumeSeen>,
+    /// How far learners have come, and since when no further.
+    pub learners: BTreeMap<PodIndex, LearnerProgress>,
     /// The newest operation of each pod's placement that Mesos said has failed:
     /// of which reservation, and why.
     pub failed_operations: BTreeMap<PodIndex, (ReservationId, String)>,
@@ -236,6 +238,17 @@ pub struct MemberSeen {
     pub peer_urls: Vec<String>,
     /// Whether it is a learner.
     pub is_learner: bool,
+}
+
+/// How far a learner has come, as far as this scheduler knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnerProgress {
+    /// Which member.
+    pub member_id: MemberId,
+    /// Its applied index.
+    pub applied: u64,
+    /// Since when it is that.
+    pub since: Timestamp,
 }
 
 /// What offers of a placement's agent say about its volume while no task of

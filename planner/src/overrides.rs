@@ -18,6 +18,7 @@ use std::fmt;
 use etcd_launch::PodIndex;
 use serde::{Deserialize, Serialize};
 
+use crate::record::TargetId;
 use crate::time::Timestamp;
 
 /// Names a plan of the service.
@@ -27,17 +28,32 @@ pub enum PlanName {
     Deploy,
     /// Brings back members that were well once.
     Recovery,
+    /// Restarts members that run with something else than the target wants.
+    Update,
+    /// Restarts every member.
+    RollingRestart,
+    /// Lets members go that the target does not want.
+    Decommission,
 }
 
 impl PlanName {
     /// All plans, in the order in which they are shown.
-    pub const ALL: [PlanName; 2] = [PlanName::Deploy, PlanName::Recovery];
+    pub const ALL: [PlanName; 5] = [
+        PlanName::Deploy,
+        PlanName::Recovery,
+        PlanName::Update,
+        PlanName::RollingRestart,
+        PlanName::Decommission,
+    ];
 
     /// As the API and the CLI write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             PlanName::Deploy => "deploy",
             PlanName::Recovery => "recovery",
+            PlanName::Update => "update",
+            PlanName::RollingRestart => "rolling-restart",
+            PlanName::Decommission => "decommission",
         }
     }
 
@@ -53,12 +69,12 @@ impl fmt::Display for PlanName {
     }
 }
 
-/// Names a phase of a plan: `agents`, or a pod of the recovery plan.
+/// Names a phase of a plan: `agents`, or a pod where each has a phase of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PhaseName(pub String);
 
 impl PhaseName {
-    /// The one phase of the deploy plan.
+    /// The one phase of plans that go through all members.
     pub fn agents() -> Self {
         PhaseName("agents".to_owned())
     }
@@ -66,8 +82,10 @@ impl PhaseName {
     /// The phase in which a plan handles a pod.
     pub fn of(plan: PlanName, pod: PodIndex) -> Self {
         match plan {
-            PlanName::Deploy => PhaseName::agents(),
-            PlanName::Recovery => PhaseName(pod.to_string()),
+            PlanName::Deploy | PlanName::Update | PlanName::RollingRestart => {
+                PhaseName::agents()
+            }
+            PlanName::Recovery | PlanName::Decommission => PhaseName(pod.to_string()),
         }
     }
 }
@@ -181,6 +199,9 @@ pub struct Overrides {
     /// How far the deploy plan's canary may go. Without a canary it says nothing.
     #[serde(default)]
     pub approved: Approval,
+    /// The target that may go on to the other members after the first.
+    #[serde(default)]
+    pub update_approved: Option<TargetId>,
     /// Steps that nobody waits for.
     #[serde(default)]
     pub forced: BTreeSet<ForcedStep>,
@@ -230,10 +251,15 @@ impl Overrides {
     pub(crate) fn step_completed(&mut self, plan: PlanName, pod: PodIndex) {
         self.forced.remove(&ForcedStep { plan, pod });
         self.resume(&PlanPart::step(plan, pod));
-        if plan == PlanName::Recovery {
+        if PhaseName::of(plan, pod) != PhaseName::agents() {
             // The phase goes with its one step.
             self.resume(&PlanPart::phase(plan, PhaseName::of(plan, pod)));
         }
+    }
+
+    /// Nothing of a plan is to be passed over any more.
+    pub(crate) fn forget_forced(&mut self, plan: PlanName) {
+        self.forced.retain(|step| step.plan != plan);
     }
 
     /// All of a plan has completed: a pause does not outlive what was paused.

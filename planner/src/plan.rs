@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::birth;
 use crate::decision::Decision;
+use crate::decommissioning;
 use crate::draft::Draft;
 use crate::explain;
 use crate::holding;
@@ -20,6 +21,7 @@ use crate::reconciling;
 use crate::recovery;
 use crate::replacing;
 use crate::restarting;
+use crate::rolling;
 use crate::time::Turn;
 use crate::waiting::WaitingReason;
 
@@ -48,6 +50,7 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     reconciling::ask_about_tasks(&mut draft);
     reconciling::kill_strays(&mut draft);
     // What has happened to the pods, before anything is done about it.
+    rolling::adopt_recipes(&mut draft);
     own_places::look_for_own_places(&mut draft);
     recovery::settle_ended_launches(&mut draft);
     recovery::note_healthy_pods(&mut draft);
@@ -58,9 +61,13 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     // What is to be done, the most urgent first.
     membership::change_one_member(&mut draft);
     membership::by_hand::stop_former_members(&mut draft);
+    membership::stuck::exchange_stuck_learners(&mut draft);
+    replacing::exchange_what_is_down_for_long(&mut draft);
     replacing::exchange_members(&mut draft);
+    decommissioning::let_go_of_former_members(&mut draft);
     pausing::stop_what_changes(&mut draft);
     restarting::restart_one_pod(&mut draft);
+    rolling::roll_one_pod(&mut draft);
     placing::place_pods(&mut draft);
     birth::fix_founders(&mut draft);
     launching::launch_pods(&mut draft);

@@ -19,7 +19,8 @@ use crate::holding;
 use crate::model::Model;
 use crate::overrides::{Approval, ForcedStep, PhaseName, PlanName, PlanPart};
 use crate::plans::{self, PhaseView, PlanView, Status, StepView};
-use crate::record::{Failures, Record};
+use crate::record::{AbandonedPlacement, Failures, Record, RollingRestart};
+use crate::rolling;
 use crate::time::Timestamp;
 
 /// What a plan is told.
@@ -118,7 +119,9 @@ pub fn judge(model: &Model, command: &PlanCommand) -> Result<(), PlanRefusal> {
             !all(Status::Complete) && !is_interrupted && !waits
         }
         PlanVerb::Continue => {
-            !held_below(record, part).is_empty() || awaits_approval(model, part)
+            !held_below(record, part).is_empty()
+                || awaits_approval(model, part)
+                || record.abandoned.iter().any(|place| is_kept(place, part))
         }
         PlanVerb::ForceComplete => !all(Status::Complete),
         PlanVerb::Restart => {
@@ -143,6 +146,25 @@ pub(crate) fn carry_out(model: &mut Model, command: &PlanCommand, now: Timestamp
     };
     let pods: Vec<PodIndex> = steps.iter().map(|step| step.pod).collect();
     let is_complete = plan.status == Status::Complete;
+    // What is right already is not done again by the other plans.
+    let begins_anew = matches!(part.plan, PlanName::Deploy | PlanName::Recovery);
+    if part.plan == PlanName::RollingRestart && part.phase.is_none() {
+        let asked = &mut model.record.rolling_restart;
+        match command.verb {
+            PlanVerb::Start | PlanVerb::Restart => {
+                let by = command.by.clone();
+                *asked = Some(RollingRestart { since: now, by });
+                model.record.overrides.plan_completed(part.plan);
+                model.record.overrides.forget_forced(part.plan);
+                return;
+            }
+            PlanVerb::Stop => {
+                *asked = None;
+                return;
+            }
+            PlanVerb::Continue | PlanVerb::Interrupt | PlanVerb::ForceComplete => {}
+        }
+    }
     match command.verb {
         PlanVerb::Interrupt => model.record.overrides.interrupt(part, &command.by, now),
         PlanVerb::Continue => go_on(model, part),
@@ -152,14 +174,16 @@ pub(crate) fn carry_out(model: &mut Model, command: &PlanCommand, now: Timestamp
             model.record.overrides.resume(part);
         }
         PlanVerb::Start => {
-            if is_complete {
+            if is_complete && begins_anew {
                 restart(&mut model.record, part.plan, &pods);
             }
             go_on(model, part);
         }
         PlanVerb::Stop => {
             model.record.overrides.interrupt(part, &command.by, now);
-            restart(&mut model.record, part.plan, &pods);
+            if begins_anew {
+                restart(&mut model.record, part.plan, &pods);
+            }
         }
     }
 }
@@ -233,9 +257,19 @@ fn held_below(record: &Record, part: &PlanPart) -> Vec<PlanPart> {
 
 /// Whether a canary in this part waits for an operator.
 fn awaits_approval(model: &Model, part: &PlanPart) -> bool {
-    part.plan == PlanName::Deploy
-        && part.step.is_none()
-        && holding::awaits_approval(&model.record, &model.target)
+    part.step.is_none()
+        && match part.plan {
+            PlanName::Deploy => holding::awaits_approval(&model.record, &model.target),
+            PlanName::Update => rolling::awaits_approval(model, &model.record),
+            PlanName::Recovery | PlanName::RollingRestart | PlanName::Decommission => {
+                false
+            }
+        }
+}
+
+/// Whether a place is one that this part of a plan keeps until it is continued.
+fn is_kept(place: &AbandonedPlacement, part: &PlanPart) -> bool {
+    place.awaits_approval && part.contains(PlanName::Decommission, place.pod)
 }
 
 /// Ends the widest thing that holds this part back.
@@ -245,7 +279,18 @@ fn go_on(model: &mut Model, part: &PlanPart) {
     for part in &held {
         overrides.resume(part);
     }
-    if held.is_empty() && awaits_approval(model, part) {
+    if !held.is_empty() {
+        return;
+    }
+    for place in &mut model.record.abandoned {
+        if is_kept(place, part) {
+            place.awaits_approval = false;
+            place.can_be_missed = true;
+        }
+    }
+    if awaits_approval(model, part) && part.plan == PlanName::Update {
+        model.record.overrides.update_approved = Some(model.target_id.clone());
+    } else if awaits_approval(model, part) {
         let approved = &mut model.record.overrides.approved;
         *approved = match approved {
             Approval::Nothing => Approval::First,
@@ -280,10 +325,19 @@ fn restart(record: &mut Record, plan: PlanName, pods: &[PodIndex]) {
         let Some(pod) = record.pods.get_mut(index) else {
             continue;
         };
+        if plan == PlanName::Decommission {
+            continue;
+        }
         if plan == PlanName::Deploy {
             pod.deployed = false;
         }
         pod.failures = Failures::default();
+        if plan == PlanName::Update {
+            // Once more with the present target; what is right already stays.
+            if pod.kept_back.take().is_none_or(|kept| kept.went_back) {
+                continue;
+            }
+        }
         pod.restart_asked = pod
             .launch
             .as_ref()

@@ -15,6 +15,8 @@ use crate::overrides::{PhaseName, PlanName, PlanPart};
 use crate::record::EndKind;
 use crate::waiting::WaitingReason;
 
+mod changes;
+
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanView {
@@ -30,6 +32,15 @@ pub struct PlanView {
     pub phases: Vec<PhaseView>,
     /// Refused changes of the configuration.
     pub errors: Vec<String>,
+}
+
+impl PlanView {
+    /// Whether there is something to be done. A plan that nobody has started is at
+    /// rest, however it is called.
+    pub fn is_active(&self) -> bool {
+        let is_idle = matches!(self.waiting, Some(WaitingReason::NotStarted { .. }));
+        self.status != Status::Complete && !is_idle
+    }
 }
 
 /// A phase of a plan.
@@ -163,9 +174,17 @@ pub(crate) fn plan(
     let (strategy, phases) = match name {
         PlanName::Deploy => (Strategy::Serial, vec![agents(model, waiting)]),
         PlanName::Recovery => (Strategy::Parallel, recovering(model, waiting)),
+        PlanName::Update => (Strategy::Serial, vec![changes::updating(model, waiting)]),
+        PlanName::RollingRestart => {
+            (Strategy::Serial, vec![changes::restarting(model, waiting)])
+        }
+        PlanName::Decommission => {
+            (Strategy::Serial, changes::decommissioning(model, waiting))
+        }
     };
     let statuses: Vec<Status> = phases.iter().map(|phase| phase.status).collect();
-    let interrupted = interruption(model, &PlanPart::plan(name));
+    let interrupted = interruption(model, &PlanPart::plan(name))
+        .or_else(|| changes::not_started(model, name));
     let status = Status::of_parts(&statuses, strategy.is_serial(), interrupted.is_some());
     PlanView {
         name: name.as_str(),
@@ -175,7 +194,10 @@ pub(crate) fn plan(
         phases,
         errors: match name {
             PlanName::Deploy => model.observed.target_errors.clone(),
-            PlanName::Recovery => Vec::new(),
+            PlanName::Update => changes::errors(model),
+            PlanName::Recovery | PlanName::RollingRestart | PlanName::Decommission => {
+                Vec::new()
+            }
         },
     }
 }

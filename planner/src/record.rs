@@ -23,7 +23,7 @@ use crate::offer::{
     Hostname, Megabytes, Offer, OperationId, ReservationId, TaskId, VolumeId,
 };
 use crate::overrides::Overrides;
-use crate::target::Needs;
+use crate::target::{Needs, Recipe};
 use crate::time::Timestamp;
 
 /// The newest format of the record that this release writes.
@@ -56,6 +56,9 @@ pub struct Record {
     /// What operators have told plans.
     #[serde(default)]
     pub overrides: Overrides,
+    /// The newest rolling restart that was asked for.
+    #[serde(default)]
+    pub rolling_restart: Option<RollingRestart>,
 }
 
 impl Record {
@@ -70,6 +73,7 @@ impl Record {
             abandoned: Vec::new(),
             avoided: BTreeMap::new(),
             overrides: Overrides::default(),
+            rolling_restart: None,
         }
     }
 
@@ -173,6 +177,18 @@ pub struct Pod {
     /// An operator has paused it.
     #[serde(default)]
     pub paused: Option<Paused>,
+    /// What it is launched with. Records of older releases do not say it.
+    #[serde(default)]
+    pub recipe: Option<Recipe>,
+    /// It is being changed to the present target's recipe.
+    #[serde(default)]
+    pub updating: Option<Updating>,
+    /// It did not become well with a target's recipe.
+    #[serde(default)]
+    pub kept_back: Option<KeptBack>,
+    /// Since when its member is down, as far as this is known.
+    #[serde(default)]
+    pub down_since: Option<Timestamp>,
     /// It was a healthy voter once, since an operator last told its step of the
     /// deploy plan to begin anew. That step stays complete, and what comes after
     /// is recovery.
@@ -212,6 +228,38 @@ impl Pod {
             self.place_was_used |= !matches!(self.membership, Membership::Learner(_));
         }
     }
+}
+
+/// An operator's wish that every member be restarted, one after the other: all that
+/// were launched before this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollingRestart {
+    /// When it was asked for.
+    pub since: Timestamp,
+    /// By whom.
+    pub by: String,
+}
+
+/// A pod's way to another recipe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Updating {
+    /// Since when the new recipe applies.
+    pub since: Timestamp,
+    /// The pod's generation then; later launches are made from the new recipe.
+    pub generation: PodGeneration,
+    /// What it ran with before; none where nobody knows.
+    pub from: Option<Recipe>,
+}
+
+/// A pod that a target is not tried on again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptBack {
+    /// Which target.
+    pub target: TargetId,
+    /// What went wrong.
+    pub why: String,
+    /// It was put back on what it ran with before.
+    pub went_back: bool,
 }
 
 /// An operator's wish that a pod's container and volume stay, without etcd.
@@ -338,6 +386,9 @@ pub struct AbandonedPlacement {
     pub since: Timestamp,
     /// Why.
     pub why: String,
+    /// It is kept until an operator gives it up, however well all are.
+    #[serde(default)]
+    pub awaits_approval: bool,
     /// Nobody needs what is there, whatever happens from now on: it is given back
     /// as soon as it is offered.
     #[serde(default)]
@@ -471,6 +522,8 @@ pub struct Launch {
 pub enum StopCause {
     /// An operator asked for a restart.
     Restart,
+    /// Its turn has come in a rolling restart or an update.
+    Roll,
     /// An operator has paused it, or lets it go on.
     Pause,
     /// Its member makes way for another one, elsewhere or on the same volume.

@@ -140,6 +140,7 @@ pub(crate) fn abandon_placement(draft: &mut Draft<'_>, index: PodIndex, why: &st
             placement,
             since: now,
             why: why.to_owned(),
+            awaits_approval: false,
             can_be_missed: !has_voted,
             absent_since: None,
         });

@@ -19,6 +19,7 @@ use etcd_launch::PodIndex;
 
 use crate::draft::Draft;
 use crate::effect::Effect;
+use crate::holding;
 use crate::membership;
 use crate::model::Model;
 use crate::observed::TaskState;
@@ -181,6 +182,69 @@ fn may_begin(model: &Model, index: PodIndex) -> bool {
         && quorum::is_healthy_voter_seen(model, index)
 }
 
+/// Asks for the exchange of a member that has been down for as long as the target
+/// allows: of one at a time, and never where it would touch quorum.
+pub(crate) fn exchange_what_is_down_for_long(draft: &mut Draft<'_>) {
+    for index in draft.recorded_pods() {
+        note_how_long_it_is_down(draft, index);
+    }
+    let Some(after) = draft
+        .model
+        .target
+        .replace_after_ms
+        .map(Duration::from_millis)
+    else {
+        return;
+    };
+    let pods = draft.recorded_pods();
+    if pods
+        .iter()
+        .any(|index| is_asked(draft.pod(*index)) || index.is_leaving())
+    {
+        return;
+    }
+    for index in pods {
+        let Some(since) = draft.pod(index).down_since else {
+            continue;
+        };
+        let due = since.plus(after);
+        if draft.now() < due {
+            draft.wake_at(due);
+        } else if judge(draft.model, index).is_ok()
+            && holding::hold_repair(&draft.record, index).is_none()
+        {
+            draft.pod_mut(index).exchange_asked = Some(Exchange::LeaveFirst);
+            return;
+        }
+    }
+}
+
+fn note_how_long_it_is_down(draft: &mut Draft<'_>, index: PodIndex) {
+    let pod = draft.pod(index);
+    // Who is stopped because somebody wants it so is not down.
+    let is_wanted_so = pod.paused.is_some()
+        || pod.restart_asked
+        || pod
+            .launch
+            .as_ref()
+            .is_some_and(|it| it.stop_asked.is_some());
+    let votes = matches!(
+        pod.membership,
+        Membership::Founder(_) | Membership::Voter(_)
+    );
+    let counts = pod.deployed && votes && !is_wanted_so;
+    let now = draft.now();
+    match condition(draft, index) {
+        Condition::Down if counts => {
+            draft.pod_mut(index).down_since.get_or_insert(now);
+        }
+        Condition::Unknown if counts => {}
+        Condition::Down | Condition::Unknown | Condition::Well => {
+            draft.pod_mut(index).down_since = None;
+        }
+    }
+}
+
 /// The next step of the exchange that is under way.
 pub(crate) fn exchange_members(draft: &mut Draft<'_>) {
     for index in draft.recorded_pods() {
@@ -216,6 +280,10 @@ fn condition(draft: &Draft<'_>, index: PodIndex) -> Condition {
     let model = draft.model;
     if quorum::is_healthy_voter_seen(model, index) {
         return Condition::Well;
+    }
+    if !draft.pod(index).membership.is_voter() {
+        // Nobody counts on it.
+        return Condition::Down;
     }
     let running = draft
         .pod(index)
@@ -359,8 +427,9 @@ fn leave(draft: &mut Draft<'_>, index: PodIndex, how: Exchange) -> bool {
     }
     let pod = draft.pod_mut(index);
     pod.launch = None;
+    pod.down_since = None;
+    pod.failures = Failures::default();
     if how == Exchange::InPlace {
-        pod.failures = Failures::default();
         recovery::lose_member(draft, index, RESET);
     } else {
         recovery::abandon_placement(draft, index, REPLACED);

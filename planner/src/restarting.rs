@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use etcd_launch::{MemberId, PodIndex};
+use etcd_launch::{MemberId, Phase, PodIndex};
 
 use crate::draft::Draft;
 use crate::effect::Effect;
@@ -16,6 +16,9 @@ use crate::waiting::WaitingReason;
 /// If leadership has not moved by then, the member is stopped all the same:
 /// etcd hands over by itself on SIGTERM, and moving first is a courtesy.
 const GIVE_UP_MOVING_LEADER_AFTER: Duration = Duration::from_secs(5);
+
+/// So many ends in a row are no accident: nobody counts on such an etcd.
+const CRASHES_IN_A_ROW: u32 = 2;
 
 /// Goes on with the restart that was begun, or begins the next one.
 pub(crate) fn restart_one_pod(draft: &mut Draft<'_>) {
@@ -97,15 +100,17 @@ pub(crate) fn stop(draft: &mut Draft<'_>, index: PodIndex, cause: StopCause) {
             draft.wait(index, WaitingReason::Reconciling);
             return;
         }
-        // Without etcd there is nothing that quorum could need.
-        if !is_paused(draft, index)
+        // Where no etcd runs, and where no quorum was ever seen, there is nothing that
+        // could be lost.
+        let is_formed = matches!(draft.record.cluster, Cluster::Formed(_));
+        if is_formed
+            && !runs_no_etcd(draft, index)
             && let Err(cost) = quorum::may_stop(draft.model, &draft.record, index)
         {
             draft.wait(index, cost.into());
             return;
         }
-        if let Some(to) = leader_to_move_to(draft, index) {
-            move_leader(draft, index, to);
+        if hand_over_the_lead(draft, index) {
             return;
         }
     }
@@ -123,9 +128,29 @@ pub(crate) fn stop_now(draft: &mut Draft<'_>, index: PodIndex, cause: StopCause)
     draft.wait(index, WaitingReason::Stopping);
 }
 
-fn is_paused(draft: &Draft<'_>, index: PodIndex) -> bool {
+/// Whether there is no etcd to stop: nothing runs, or its executor says that it is
+/// paused, or that etcd ends by itself again and again.
+pub(crate) fn runs_no_etcd(draft: &Draft<'_>, index: PodIndex) -> bool {
     let launch = draft.pod(index).launch.as_ref();
-    launch.is_some_and(|launch| launch.paused)
+    let report = draft
+        .model
+        .task(index)
+        .and_then(|seen| seen.report.as_ref());
+    let has_crashed = matches!(
+        report.map(|report| &report.phase),
+        Some(Phase::Crashed { crashes, .. }) if *crashes >= CRASHES_IN_A_ROW
+    );
+    has_crashed || launch.is_none_or(|launch| launch.paused || launch.end.is_some())
+}
+
+/// Moves leadership away from a pod that has it, if there is still time to be
+/// polite. True while that is under way.
+pub(crate) fn hand_over_the_lead(draft: &mut Draft<'_>, index: PodIndex) -> bool {
+    let to = leader_to_move_to(draft, index);
+    if let Some(to) = to {
+        move_leader(draft, index, to);
+    }
+    to.is_some()
 }
 
 /// The member to move leadership to, if the pod leads and there is still time

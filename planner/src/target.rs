@@ -46,6 +46,9 @@ pub struct Target {
     pub scheme: Scheme,
     /// How long etcd may take to stop, milliseconds.
     pub stop_grace_ms: u64,
+    /// How a change goes through the members.
+    #[serde(default)]
+    pub update_strategy: DeployStrategy,
     /// In which order members are brought up for the first time. Targets that
     /// were stored before there was a choice are `parallel`.
     #[serde(default)]
@@ -79,7 +82,30 @@ fn yes() -> bool {
     true
 }
 
+/// What a member is launched with: all of a target that takes a restart to change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// etcd's tunables.
+    pub tuning: Tuning,
+    /// The etcd that it runs.
+    pub program: EtcdProgram,
+    /// Scheme of etcd's ports.
+    pub scheme: Scheme,
+    /// How long etcd may take to stop, milliseconds.
+    pub stop_grace_ms: u64,
+}
+
 impl Target {
+    /// What members are launched with.
+    pub fn recipe(&self) -> Recipe {
+        Recipe {
+            tuning: self.tuning.clone(),
+            program: self.program.clone(),
+            scheme: self.scheme,
+            stop_grace_ms: self.stop_grace_ms,
+        }
+    }
+
     /// Whether members take fixed ports of their agents, so that no two can be
     /// on one.
     pub fn reserves_ports(&self) -> bool {

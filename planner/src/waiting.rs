@@ -6,7 +6,7 @@ use std::fmt;
 use etcd_launch::{MemberId, PodIndex};
 
 use crate::offer::{AgentId, Hostname, Megabytes, MilliCpus};
-use crate::overrides::PlanPart;
+use crate::overrides::{PlanName, PlanPart};
 use crate::quorum::StopWouldCostQuorum;
 use crate::time::Timestamp;
 
@@ -63,6 +63,35 @@ pub enum WaitingReason {
     Paused {
         /// Who.
         by: String,
+    },
+    /// It is to be restarted or to leave, and the others have to be well before.
+    OthersNotWell {
+        /// Who is not.
+        why: String,
+    },
+    /// The member did not become well with what the target wants.
+    UpdateFailed {
+        /// What went wrong.
+        why: String,
+        /// It was put back on what it ran with before.
+        went_back: bool,
+    },
+    /// The update does not go on, because of another member.
+    UpdateStopped {
+        /// Which.
+        pod: PodIndex,
+        /// What went wrong with it.
+        why: String,
+    },
+    /// It has left, and its volume is kept until an operator gives it up.
+    VolumeKept {
+        /// On which host.
+        hostname: Hostname,
+    },
+    /// The plan is not under way.
+    NotStarted {
+        /// Which.
+        plan: PlanName,
     },
     /// The plan goes step by step, and another one comes first.
     EarlierStep {
@@ -177,6 +206,11 @@ impl WaitingReason {
             WaitingReason::OwnResourcesNotOffered { .. } => "own_resources_not_offered",
             WaitingReason::Interrupted { .. } => "interrupted",
             WaitingReason::Paused { .. } => "paused",
+            WaitingReason::OthersNotWell { .. } => "others_not_well",
+            WaitingReason::UpdateFailed { .. } => "update_failed",
+            WaitingReason::UpdateStopped { .. } => "update_stopped",
+            WaitingReason::VolumeKept { .. } => "volume_kept",
+            WaitingReason::NotStarted { .. } => "not_started",
             WaitingReason::EarlierStep { .. } => "earlier_step",
             WaitingReason::AwaitsApproval { .. } => "awaits_approval",
             WaitingReason::OtherFounders { .. } => "other_founders",
@@ -252,6 +286,29 @@ impl fmt::Display for WaitingReason {
                 "{by} has paused it: its container runs without etcd; it goes on with \
                  `debug pod resume`"
             ),
+            WaitingReason::OthersNotWell { why } => {
+                write!(f, "its turn comes when the others are well: {why}")
+            }
+            WaitingReason::UpdateFailed { why, went_back } => {
+                write!(f, "it does not run with the new target: {why}; ")?;
+                f.write_str(if *went_back {
+                    "it was put back on its old one; set other options, or try again \
+                     with `plan force-restart update`"
+                } else {
+                    "set other options, or try again with `plan force-restart update`"
+                })
+            }
+            WaitingReason::UpdateStopped { pod, why } => {
+                write!(f, "the update has stopped at {pod}: {why}")
+            }
+            WaitingReason::VolumeKept { hostname } => write!(
+                f,
+                "it has left; its volume on {hostname} is kept until it is given up \
+                 with `plan resume decommission`"
+            ),
+            WaitingReason::NotStarted { plan } => {
+                write!(f, "it begins with `plan start {plan}`")
+            }
             WaitingReason::EarlierStep { pod } => {
                 write!(f, "one step after the other, and {pod} comes first")
             }

@@ -54,6 +54,7 @@ pub(crate) fn target() -> Target {
         scheme: Scheme::Http,
         stop_grace_ms: 30_000,
         deploy_strategy: etcd_config::DeployStrategy::Parallel,
+        update_strategy: etcd_config::DeployStrategy::Serial,
         replace_after_ms: None,
         allow_scale_in: false,
         update_timeout_ms: 600_000,
@@ -93,6 +94,7 @@ fn pod(index: u16) -> Pod {
     let agent_id = AgentId(format!("agent-{index}"));
     Pod {
         generation: PodGeneration(2),
+        recipe: Some(target().recipe()),
         membership: Membership::Founder(Enrolled {
             member_id: member_id(index),
             peer_url: format!("http://{address}:2380"),

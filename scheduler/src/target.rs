@@ -39,6 +39,7 @@ pub fn target(options: &Options, program: EtcdProgram) -> Target {
         scheme: Scheme::Http,
         stop_grace_ms: etcd.kill_grace_seconds.0.saturating_mul(1000),
         deploy_strategy: options.service.deploy_strategy,
+        update_strategy: options.service.update_strategy,
         replace_after_ms: match options.service.replace_after.0 {
             0 => None,
             seconds => Some(seconds.saturating_mul(1000)),

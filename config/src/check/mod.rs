@@ -9,8 +9,8 @@ mod scheduler;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::Options;
 use crate::table::{Value, find_option, option_table};
-use crate::{Options, Strategy};
 
 /// Why a configuration is refused: one option, or one beside others.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,7 +148,7 @@ impl Findings<'_> {
                 self.refuse(option, &[], format!("allowed: {allowed}"));
             }
         }
-        if options.service.update_strategy == Strategy::Parallel {
+        if !options.service.update_strategy.is_serial() {
             self.warn(
                 "service.update_strategy",
                 "members are updated one at a time all the same, so that the cluster \

@@ -9,7 +9,7 @@ use etcd_launch::PodIndex;
 use crate::draft::Draft;
 use crate::model::Model;
 use crate::observed::MemberSeen;
-use crate::record::{Enrolled, Failures, Membership, StopCause};
+use crate::record::{Enrolled, Failures, Membership, Pod, StopCause};
 use crate::restarting;
 
 /// Brings a pod's record up to a list that shows all that we have changed ourselves.
@@ -40,16 +40,20 @@ pub(super) fn take_note(draft: &mut Draft<'_>, index: PodIndex, members: &[Membe
 /// Stops what runs as a member that is none any more. No quorum can need it.
 pub(crate) fn stop_former_members(draft: &mut Draft<'_>) {
     for index in draft.recorded_pods() {
-        let pod = draft.pod(index);
-        let launched_as = pod
-            .launch
-            .as_ref()
-            .filter(|launch| launch.end.is_none() && !launch.paused)
-            .and_then(|launch| launch.member_id);
-        if launched_as.is_some() && launched_as != pod.membership.member_id() {
+        if runs_as_former_member(draft.pod(index)) {
             restarting::stop_now(draft, index, StopCause::Replace);
         }
     }
+}
+
+/// Whether what runs was launched as a member that the pod is no more.
+pub(super) fn runs_as_former_member(pod: &Pod) -> bool {
+    let launched_as = pod
+        .launch
+        .as_ref()
+        .filter(|launch| launch.end.is_none() && !launch.paused)
+        .and_then(|launch| launch.member_id);
+    launched_as.is_some() && launched_as != pod.membership.member_id()
 }
 
 /// A member that is no pod's and keeps etcd from taking in another one. It may be

@@ -50,6 +50,7 @@ pub(crate) fn target(constraints: &str) -> Target {
         scheme: Scheme::Http,
         stop_grace_ms: 30_000,
         deploy_strategy: etcd_config::DeployStrategy::Parallel,
+        update_strategy: etcd_config::DeployStrategy::Serial,
         replace_after_ms: None,
         allow_scale_in: false,
         update_timeout_ms: 600_000,

@@ -60,6 +60,7 @@ struct Task {
     placement: Placement,
     spec: LaunchSpec,
     phase: TaskPhase,
+    crashes: u32,
     told_unreachable: bool,
 }
 
@@ -100,6 +101,9 @@ pub(crate) struct Faults {
     /// An operator pauses a pod or changes the members by hand, once in so many
     /// ticks; 0 for never.
     pub(crate) hands: u64,
+    /// An operator changes the target or starts a rolling restart, once in so many
+    /// ticks; 0 for never.
+    pub(crate) changes: u64,
     /// The last agent has no room for so many ticks.
     pub(crate) last_agent_is_full: u64,
 }
@@ -114,6 +118,7 @@ impl Faults {
         commands: 0,
         replacements: 0,
         hands: 0,
+        changes: 0,
         last_agent_is_full: 0,
     };
 }
@@ -124,6 +129,7 @@ pub(crate) struct Service {
     pub(crate) members: u16,
     pub(crate) agents: usize,
     pub(crate) strategy: DeployStrategy,
+    pub(crate) replace_after_ms: Option<u64>,
 }
 
 pub(crate) struct World {
@@ -205,7 +211,8 @@ pub(crate) fn target(service: Service) -> Target {
         scheme: etcd_launch::Scheme::Http,
         stop_grace_ms: 30_000,
         deploy_strategy: service.strategy,
-        replace_after_ms: None,
+        replace_after_ms: service.replace_after_ms,
+        update_strategy: etcd_config::DeployStrategy::Serial,
         allow_scale_in: false,
         update_timeout_ms: 600_000,
         update_rollback: true,
@@ -480,7 +487,9 @@ impl World {
     /// to be done about them.
     pub(crate) fn is_well(&self) -> bool {
         let record = &self.model.record;
-        let nobody_else = record.pods.len() == usize::from(self.model.target.members);
+        let decided = record.abandoned.iter().all(|place| !place.awaits_approval);
+        let nobody_else =
+            decided && record.pods.len() == usize::from(self.model.target.members);
         matches!(record.cluster, Cluster::Formed(_))
             && nobody_else
             && (0..self.model.target.members).map(PodIndex).all(|index| {
@@ -489,8 +498,15 @@ impl World {
                         && !pod.restart_asked
                         && pod.exchange_asked.is_none()
                         && pod.paused.is_none()
+                        && pod.recipe.as_ref() == Some(&self.model.target.recipe())
                 }) && quorum::is_healthy_voter_seen(&self.model, index)
             })
+    }
+
+    /// Old places that nobody needs any more.
+    pub(crate) fn places_to_give_back(&self) -> u64 {
+        let places = self.model.record.abandoned.iter();
+        places.filter(|place| place.can_be_missed).count() as u64
     }
 
     /// Whichever way the cluster came about: as many voters as wanted, and nobody

@@ -295,9 +295,10 @@ impl PodChange<'_> {
 
     fn asker_of_stop(&self, launch: &Launch) -> Option<Actor> {
         match launch.stop_asked? {
-            StopCause::Restart | StopCause::Replace | StopCause::Pause => {
-                self.asker.cloned()
-            }
+            StopCause::Restart
+            | StopCause::Replace
+            | StopCause::Pause
+            | StopCause::Roll => self.asker.cloned(),
             StopCause::AbandonedBirth => None,
         }
     }
@@ -355,6 +356,7 @@ fn name(record: &Record, member_id: MemberId) -> String {
 fn words(cause: StopCause) -> &'static str {
     match cause {
         StopCause::Restart => "a restart was asked for",
+        StopCause::Roll => "all members are restarted, one after the other",
         StopCause::Pause => "it is paused, or goes on after a pause",
         StopCause::Replace => "another member takes its place",
         StopCause::AbandonedBirth => "the cluster could not form and starts over",

@@ -124,6 +124,7 @@ fn places() {
                 placement: old,
                 since: samples::NOW,
                 why: "its agent is gone".into(),
+                awaits_approval: false,
                 can_be_missed: false,
                 absent_since: None,
             });

@@ -103,7 +103,7 @@ async fn plans(
             active_plans: published
                 .plans
                 .iter()
-                .filter(|plan| plan.status != Status::Complete)
+                .filter(|plan| plan.is_active())
                 .map(|plan| plan.name.to_owned())
                 .collect(),
             plans: selected.iter().map(debug_plan).collect(),

@@ -67,6 +67,7 @@ fn judge(published: &Published) -> (HealthCode, Vec<String>) {
 fn questions(published: &Published) -> [(HealthCode, bool, String); 7] {
     let deploy = Steps::of(published.plan("deploy"));
     let recovery = Steps::of(published.plan("recovery"));
+    let update = Steps::of(published.plan("update"));
     let failed: Vec<&str> = published
         .plans
         .iter()
@@ -76,7 +77,7 @@ fn questions(published: &Published) -> [(HealthCode, bool, String); 7] {
     let waits_for_user = published
         .plans
         .iter()
-        .any(|plan| plan.status == Status::Waiting);
+        .any(|plan| plan.status == Status::Waiting && plan.is_active());
     [
         (
             HealthCode::Error,
@@ -91,8 +92,12 @@ fn questions(published: &Published) -> [(HealthCode, bool, String); 7] {
         (HealthCode::Delayed, deploy.is_delayed(), deploy.to_string()),
         (
             HealthCode::Deploying,
-            deploy.is_under_way(),
-            deploy.to_string(),
+            deploy.is_under_way() || update.is_under_way(),
+            if deploy.is_under_way() {
+                deploy.to_string()
+            } else {
+                format!("update: {update}")
+            },
         ),
         (
             HealthCode::WaitingForUser,

@@ -16,7 +16,7 @@ use etcd_planner::overrides::{PhaseName, PlanName, PlanPart};
 use etcd_planner::plan_commands::{PlanRefusal, PlanVerb};
 use etcd_planner::plans::PlanView;
 
-use super::plans::{DEPLOY, find, not_found, plan_info};
+use super::plans::{DEPLOY, not_found, plan_info};
 use super::{ApiState, answer, asking};
 use crate::commands::{Actor, Command, CommandRefusal};
 use crate::published::Published;
@@ -106,7 +106,7 @@ fn understand(
             &format!("plan commands are {words}"),
         )));
     };
-    let found = find(published, asked.plan);
+    let found = published.plan(asked.plan);
     let Some((view, plan)) =
         found.and_then(|view| Some((view, PlanName::parse(view.name)?)))
     else {

@@ -15,9 +15,6 @@ use crate::stable_uuid;
 /// The plan that the SDK's deprecated `/v1/plan` means.
 pub(super) const DEPLOY: &str = "deploy";
 
-/// During an update, `deploy` shows the update's phases; this is its alias.
-const UPDATE: &str = "update";
-
 pub(super) fn routes() -> Routes {
     Routes::new()
         .get("/v1/plans", list)
@@ -42,15 +39,8 @@ async fn show_deploy(State(state): State<ApiState>) -> Response {
     show_plan(&state.published(), DEPLOY)
 }
 
-/// The plan of a name or an alias.
-pub(super) fn find<'a>(published: &'a Published, name: &str) -> Option<&'a PlanView> {
-    published
-        .plan(name)
-        .or_else(|| published.plan(DEPLOY).filter(|_| name == UPDATE))
-}
-
 fn show_plan(published: &Published, name: &str) -> Response {
-    let Some(plan) = find(published, name) else {
+    let Some(plan) = published.plan(name) else {
         return not_found("Plan", name);
     };
     let status = if !plan.errors.is_empty() || plan.status == Status::Error {

@@ -79,6 +79,9 @@ impl World {
             self.tasks.get_mut(id).unwrap().phase = TaskPhase::Paused;
             return Ok(());
         }
+        if spec.tuning.heartbeat_interval_ms == operator::NEVER_STARTS {
+            return self.crash_again(id);
+        }
         let identity = spec.identity.clone();
         let superseded = |found: &Identity| {
             let found = SupersededIdentity {
@@ -146,6 +149,23 @@ impl World {
                 told: Told::Started,
             };
         }
+        Ok(())
+    }
+
+    /// etcd ends at once, and its executor tries again a little later.
+    fn crash_again(&mut self, id: &TaskId) -> Result<(), String> {
+        let tick = self.tick;
+        let task = self.tasks.get_mut(id).ok_or("no such task")?;
+        task.phase = TaskPhase::Crashed(tick + 2);
+        task.crashes += 1;
+        let phase = Phase::Crashed {
+            exit: "exit status 1".into(),
+            last_log_lines: Vec::new(),
+            crashes: task.crashes,
+            restart_in_ms: 2_000,
+        };
+        let starting = TaskVerdict::Alive(TaskState::Starting);
+        self.update(id, starting, Some(phase));
         Ok(())
     }
 

@@ -316,6 +316,7 @@ impl World {
                             placement: order.placement.clone(),
                             spec: order.spec.clone(),
                             phase: TaskPhase::Preparing(ready),
+                            crashes: 0,
                             told_unreachable: false,
                         },
                     );

@@ -8,6 +8,9 @@ use etcd_planner::replacing;
 
 use super::*;
 
+/// A heartbeat interval with which no etcd of this world starts.
+pub(super) const NEVER_STARTS: u64 = 13;
+
 /// When all is to become well in the end, the operator lets everything go on,
 /// once in so many ticks.
 const GOES_ON_EVERY: u64 = 10;
@@ -27,6 +30,10 @@ impl World {
                 let part = self.some_part();
                 self.tell_plan(verb, part);
             }
+            let changes = self.faults.changes;
+            if changes > 0 && self.chance.once_in(changes) {
+                self.change_what_is_wanted();
+            }
             let hands = self.faults.hands;
             if hands > 0 && self.chance.once_in(hands) {
                 self.work_by_hand();
@@ -43,6 +50,9 @@ impl World {
                 self.inbox.push(Event::ResumeAsked { pod });
             }
             self.remove_what_is_no_pods();
+            if self.model.target.tuning.heartbeat_interval_ms == NEVER_STARTS {
+                self.set_target(self.model.target.members, 100);
+            }
         }
     }
 
@@ -51,7 +61,7 @@ impl World {
     }
 
     fn some_part(&mut self) -> PlanPart {
-        let plan = PlanName::ALL[self.pick(2)];
+        let plan = [PlanName::Deploy, PlanName::Recovery][self.pick(2)];
         let pod = PodIndex(u16::try_from(self.pick(3)).unwrap());
         match self.pick(4) {
             0 | 1 => PlanPart::plan(plan),
@@ -74,6 +84,34 @@ impl World {
         if taken && self.model.record.pods.contains_key(&pod) {
             self.inbox.push(Event::ExchangeAsked { pod, how });
         }
+    }
+
+    fn change_what_is_wanted(&mut self) {
+        let before = &self.model.target;
+        let (members, heartbeat) = (before.members, before.tuning.heartbeat_interval_ms);
+        match self.pick(6) {
+            0 => {
+                self.tell_plan(PlanVerb::Start, PlanPart::plan(PlanName::RollingRestart))
+            }
+            1 => self.set_target(members, NEVER_STARTS),
+            2 => {
+                let members = [1, 3, 5][self.pick(3)];
+                self.set_target(members, heartbeat);
+            }
+            _ => {
+                let heartbeat = [100, 150, 200][self.pick(3)];
+                self.set_target(members, heartbeat);
+            }
+        }
+    }
+
+    fn set_target(&mut self, members: u16, heartbeat: u64) {
+        self.note(|| format!("target: {members} members, heartbeat {heartbeat}"));
+        let mut target = Box::new(self.model.target.clone());
+        target.members = members;
+        target.tuning.heartbeat_interval_ms = heartbeat;
+        let id = TargetId(format!("t-{members}-{heartbeat}"));
+        self.inbox.push(Event::TargetChanged { id, target });
     }
 
     /// Somebody with a shell: pauses a pod, lets it go on, or changes the members

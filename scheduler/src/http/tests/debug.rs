@@ -11,6 +11,10 @@ async fn plans() {
     let why = "no offer is suitable: hostname UNIQUE (2 agents refused)";
     let element = |name: &str, kind: &str, children: Value| json!({"name": name, "type": kind, "children": children});
     let leaf = |pod: u16| element(&format!("etcd-{pod}:[node]"), "step", Value::Null);
+    let through_all = |plan: &str| {
+        let steps = json!([leaf(0), leaf(1), leaf(2)]);
+        element(plan, "plan", json!([element("agents", "phase", steps)]))
+    };
     assert_eq!(
         deploying()
             .get("/v1/debug/plans?plan=deploy&sync=true")
@@ -36,13 +40,16 @@ async fn plans() {
                     element("agents", "phase", json!([leaf(0), leaf(1), leaf(2)])),
                 ])),
                 element("recovery", "plan", json!([])),
+                through_all("update"),
+                through_all("rolling-restart"),
+                element("decommission", "plan", json!([])),
             ],
         })
     );
     let answer = healthy().get("/v1/debug/plans").await.json();
     assert_eq!(answer["schedulerState"], "DEPLOYED");
     assert_eq!(answer["activePlans"], json!([]));
-    assert_eq!(answer["plans"].as_array().unwrap().len(), 2);
+    assert_eq!(answer["plans"].as_array().unwrap().len(), 5);
     let answer = Service::of(&recovering())
         .get("/v1/debug/plans")
         .await
@@ -57,7 +64,7 @@ async fn parts_of_plans() {
     // As with the SDK: 200, and what is wrong.
     for path in ["/v1/debug/plans", "/v1/debug/taskStatuses"] {
         for (query, words) in [
-            ("plan=update", "there is no plan update"),
+            ("plan=backup", "there is no plan backup"),
             ("phase=agents", "a phase is asked for without a plan"),
             ("plan=deploy&step=x", "a step is asked for without a phase"),
             ("plan=deploy&phase=x", "the plan has no phase x"),
@@ -91,14 +98,18 @@ async fn task_statuses() {
         let task_id = json!(format!("etcd__etcd-{pod}-node__{pod}"));
         task(pod, task_id, json!("TASK_RUNNING"))
     };
+    let through_all = |plan: &str| {
+        let steps = [running(0), running(1), task(2, Value::Null, Value::Null)];
+        json!({"name": plan, "phases": [{"name": "agents", "steps": steps}]})
+    };
     assert_eq!(
         deploying().get("/v1/debug/taskStatuses").await.json(),
         json!([
-            {"name": "deploy", "phases": [{
-                "name": "agents",
-                "steps": [running(0), running(1), task(2, Value::Null, Value::Null)],
-            }]},
+            through_all("deploy"),
             {"name": "recovery", "phases": []},
+            through_all("update"),
+            through_all("rolling-restart"),
+            {"name": "decommission", "phases": []},
         ])
     );
 }
@@ -113,6 +124,7 @@ async fn reservations() {
         placement,
         since: samples::NOW,
         why: "its agent is gone".into(),
+        awaits_approval: false,
         can_be_missed: false,
         absent_since: None,
     });

@@ -1,0 +1,359 @@
+//! Restarts that go through all members, one after the other: the rolling restart
+//! that an operator asks for, and the update to a changed target.
+//!
+//! What a member runs with is its [`Recipe`]. It is recorded with the pod and changed
+//! here alone, so that a member that ends by itself while a change is rolled out comes
+//! back as it was: a change that does no good reaches one member and no other.
+//!
+//! Members that are not well come first, since nothing is lost by restarting them;
+//! then followers; the leader last, when all others are well and have its whole log.
+
+use std::time::Duration;
+
+use etcd_launch::{Phase, PodIndex};
+
+use crate::draft::Draft;
+use crate::membership;
+use crate::model::Model;
+use crate::overrides::{PhaseName, PlanName, PlanPart};
+use crate::quorum;
+use crate::record::{
+    Cluster, Failures, KeptBack, Membership, Pod, Record, StopCause, Updating,
+};
+use crate::restarting;
+use crate::target::Target;
+use crate::waiting::WaitingReason;
+
+/// Failed starts in a row after which an update is called failed before its time
+/// is over.
+const FAILED_STARTS: u32 = 3;
+
+/// The plan that a pod is to be restarted for.
+pub(crate) fn due(model: &Model, record: &Record, index: PodIndex) -> Option<PlanName> {
+    let pod = record.pods.get(&index)?;
+    let target = &model.target;
+    let is_forced = |plan| record.overrides.is_forced(plan, index);
+    let runs = pod.launch.as_ref().filter(|launch| launch.end.is_none());
+    let is_old = |since| runs.is_some_and(|launch| launch.issued < since);
+    let restart = record.rolling_restart.as_ref();
+    // One that is to leave in any case is changed only to help the others.
+    if !is_wanted(target, index) && quorum::is_healthy_voter_seen(model, index) {
+        None
+    } else if differs(model, pod) && !is_forced(PlanName::Update) {
+        Some(PlanName::Update)
+    } else if restart.is_some_and(|asked| is_old(asked.since))
+        && !is_forced(PlanName::RollingRestart)
+    {
+        Some(PlanName::RollingRestart)
+    } else {
+        None
+    }
+}
+
+fn is_wanted(target: &Target, index: PodIndex) -> bool {
+    index.0 < target.members
+}
+
+/// Whether the pod runs with another recipe than the target's, and is to be changed.
+fn differs(model: &Model, pod: &Pod) -> bool {
+    let was_launched = pod.membership.enrolled().is_some() && pod.launch.is_some();
+    let is_other = pod.recipe.as_ref() != Some(&model.target.recipe());
+    was_launched && is_other && kept_back(model, pod).is_none()
+}
+
+fn votes(pod: &Pod) -> bool {
+    matches!(
+        pod.membership,
+        Membership::Founder(_) | Membership::Voter(_)
+    )
+}
+
+/// Why a pod is kept back from the present target, if it is.
+pub(crate) fn kept_back<'r>(model: &Model, pod: &'r Pod) -> Option<&'r KeptBack> {
+    let kept = pod.kept_back.as_ref()?;
+    (kept.target == model.target_id).then_some(kept)
+}
+
+/// What a pod is launched with: what it ran with, or the target's recipe if its member
+/// has never run. While a target fails on another member it is not tried on new ones.
+pub(crate) fn choose_recipe(draft: &mut Draft<'_>, index: PodIndex) {
+    let wanted = draft.model.target.recipe();
+    let target_fails = failed(draft.model, &draft.record).is_some();
+    let pod = draft.pod_mut(index);
+    let has_run = pod.membership.enrolled().is_some_and(|it| it.started);
+    if pod.recipe.is_none() || !has_run && !target_fails {
+        pod.recipe = Some(wanted);
+        pod.updating = None;
+    }
+}
+
+/// Records of older releases do not tell what members run with. Those that were
+/// launched from the present target run with its recipe.
+pub(crate) fn adopt_recipes(draft: &mut Draft<'_>) {
+    let recipe = draft.model.target.recipe();
+    let target_id = draft.model.target_id.clone();
+    for index in draft.recorded_pods() {
+        let pod = draft.pod(index);
+        let same = pod.launch.as_ref().is_some_and(|of| of.target == target_id);
+        if pod.recipe.is_none() && same {
+            draft.pod_mut(index).recipe = Some(recipe.clone());
+        }
+    }
+}
+
+/// The next step of whatever goes through the members.
+pub(crate) fn roll_one_pod(draft: &mut Draft<'_>) {
+    watch_updates(draft);
+    let mut due = pods_due(draft);
+    let mut pods = draft.recorded_pods().into_iter();
+    if let Some(begun) = pods.find(|index| is_stopping(draft.pod(*index))) {
+        wait_for(draft, &due, begun);
+        restarting::stop(draft, begun, StopCause::Roll);
+        return;
+    }
+    due.retain(|(index, plan)| match hold(draft, *index, *plan) {
+        Some(reason) => {
+            draft.wait(*index, reason);
+            false
+        }
+        None => true,
+    });
+    let Some((next, plan)) = choose(draft, &due) else {
+        return;
+    };
+    wait_for(draft, &due, next);
+    if let Some(why) = obstacle(draft, next) {
+        draft.wait(next, WaitingReason::OthersNotWell { why });
+        draft.wake_in(Duration::from_secs(1));
+        return;
+    }
+    let runs = |draft: &Draft<'_>| {
+        let launch = draft.pod(next).launch.as_ref();
+        launch.is_some_and(|launch| launch.end.is_none())
+    };
+    if runs(draft) {
+        restarting::stop(draft, next, StopCause::Roll);
+    }
+    if plan == PlanName::Update && (!runs(draft) || is_stopping(draft.pod(next))) {
+        begin_update(draft, next);
+    }
+}
+
+/// Whether its turn has come: what runs is being stopped.
+pub(crate) fn is_stopping(pod: &Pod) -> bool {
+    let launch = pod.launch.as_ref().filter(|launch| launch.end.is_none());
+    launch.is_some_and(|launch| launch.stop_asked == Some(StopCause::Roll))
+}
+
+fn pods_due(draft: &Draft<'_>) -> Vec<(PodIndex, PlanName)> {
+    let pods = draft.record.pods.keys();
+    pods.filter_map(|index| Some((*index, due(draft.model, &draft.record, *index)?)))
+        .collect()
+}
+
+fn wait_for(draft: &mut Draft<'_>, due: &[(PodIndex, PlanName)], busy: PodIndex) {
+    for (index, _) in due {
+        if *index != busy {
+            draft.wait(*index, WaitingReason::OneAtATime { busy });
+        }
+    }
+}
+
+/// What an operator has to say, or to look at, before this pod is restarted.
+fn hold(draft: &Draft<'_>, index: PodIndex, plan: PlanName) -> Option<WaitingReason> {
+    let record = &draft.record;
+    if let Some(found) = record.overrides.interruption_over(plan, index) {
+        return Some(WaitingReason::Interrupted {
+            part: found.at.clone(),
+            by: found.by.clone(),
+        });
+    }
+    if plan != PlanName::Update {
+        return None;
+    }
+    if let Some((pod, why)) = failed(draft.model, record) {
+        return Some(WaitingReason::UpdateStopped {
+            pod,
+            why: why.to_owned(),
+        });
+    }
+    awaits_approval(draft.model, record).then(|| WaitingReason::AwaitsApproval {
+        part: PlanPart::phase(PlanName::Update, PhaseName::agents()),
+    })
+}
+
+/// Whether the update's canary is well, and an operator has to approve the rest.
+pub(crate) fn awaits_approval(model: &Model, record: &Record) -> bool {
+    let target = &model.target;
+    let approved = record.overrides.update_approved.as_ref() == Some(&model.target_id);
+    let is_done =
+        |pod: &Pod| pod.launch.is_some() && pod.recipe.as_ref() == Some(&target.recipe());
+    let some_done = record.pods.values().any(is_done);
+    let some_due = record
+        .pods
+        .keys()
+        .any(|index| due(model, record, *index) == Some(PlanName::Update));
+    target.update_strategy.has_canary() && !approved && some_done && some_due
+}
+
+/// The pod for whose sake the update does not go on.
+pub(crate) fn failed<'r>(
+    model: &Model,
+    record: &'r Record,
+) -> Option<(PodIndex, &'r str)> {
+    let pods = record.pods.iter();
+    let is_forced = |index| record.overrides.is_forced(PlanName::Update, index);
+    pods.filter(|(index, _)| !is_forced(**index))
+        .find_map(|(index, pod)| Some((*index, kept_back(model, pod)?.why.as_str())))
+}
+
+/// Who comes next: those without a running etcd, who may be what the others lack for
+/// quorum; others that are not well; followers; the leader last.
+fn choose(
+    draft: &Draft<'_>,
+    due: &[(PodIndex, PlanName)],
+) -> Option<(PodIndex, PlanName)> {
+    let leader = quorum::leader(draft.model);
+    due.iter().copied().min_by_key(|(index, _)| {
+        let well = quorum::is_healthy_voter_seen(draft.model, *index);
+        let member_id = draft.pod(*index).membership.member_id();
+        let leads = leader.is_some() && member_id == leader;
+        let has_etcd = !restarting::runs_no_etcd(draft, *index);
+        (has_etcd, well, leads, *index)
+    })
+}
+
+/// Who is not as it has to be before a member may be restarted.
+fn obstacle(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
+    // Founders become well together.
+    if !matches!(draft.record.cluster, Cluster::Formed(_)) {
+        return None;
+    }
+    let others = draft
+        .recorded_pods()
+        .into_iter()
+        .filter(|index| *index != next);
+    let mut updating = others.filter(|index| draft.pod(*index).updating.is_some());
+    if let Some(busy) = updating.next() {
+        return Some(format!("{busy} has to become well with what is new"));
+    }
+    // One that is not well itself has nothing to lose, and nobody can join before it is.
+    if !quorum::is_healthy_voter_seen(draft.model, next) {
+        return None;
+    }
+    for index in draft.wanted_pods().chain(draft.recorded_pods()) {
+        let pod = draft.record.pods.get(&index);
+        if !pod.is_some_and(votes) {
+            return Some(format!("{index} is no voter"));
+        }
+        let is_busy =
+            pod.is_some_and(|pod| pod.restart_asked || pod.exchange_asked.is_some());
+        if is_busy {
+            return Some(format!("{index} is being restarted or exchanged"));
+        }
+    }
+    membership::unsettled(draft).or_else(|| membership::lagging(draft.model))
+}
+
+/// From now on the pod is launched with the target's recipe.
+fn begin_update(draft: &mut Draft<'_>, index: PodIndex) {
+    let (now, recipe) = (draft.now(), draft.model.target.recipe());
+    let pod = draft.pod_mut(index);
+    pod.failures = Failures::default();
+    let from = pod.recipe.replace(recipe);
+    pod.updating = Some(Updating {
+        since: now,
+        generation: pod.generation,
+        from,
+    });
+}
+
+/// Takes note of updated members that are well, and of those that do not become so.
+fn watch_updates(draft: &mut Draft<'_>) {
+    let limit = Duration::from_millis(draft.model.target.update_timeout_ms);
+    let is_formed = matches!(draft.record.cluster, Cluster::Formed(_));
+    for index in draft.recorded_pods() {
+        let Some(updating) = draft.pod(index).updating.clone() else {
+            continue;
+        };
+        if !is_formed || !votes(draft.pod(index)) {
+            // Founders become well together, and what is new has nothing to go back to.
+            draft.pod_mut(index).updating = None;
+            continue;
+        }
+        let launch = draft.pod(index).launch.as_ref();
+        let is_new = launch.is_some_and(|it| it.generation > updating.generation);
+        if is_new && membership::is_settled(draft, index) {
+            draft.pod_mut(index).updating = None;
+            continue;
+        }
+        let took = draft.now().since(updating.since);
+        let why = failing(draft, index).or_else(|| {
+            let seconds = limit.as_secs();
+            (took >= limit).then(|| format!("it was not well within {seconds} s"))
+        });
+        draft.wake_at(updating.since.plus(limit));
+        if let (true, Some(why)) = (is_new, why) {
+            give_up(draft, index, updating, why);
+        }
+    }
+}
+
+/// What shows at once that a member cannot run with its recipe.
+fn failing(draft: &Draft<'_>, index: PodIndex) -> Option<String> {
+    let pod = draft.pod(index);
+    let report = draft
+        .model
+        .task(index)
+        .and_then(|seen| seen.report.as_ref());
+    match report.map(|report| &report.phase) {
+        Some(Phase::Crashed { exit, crashes, .. }) if *crashes >= FAILED_STARTS => {
+            Some(format!("etcd ended {crashes} times in a row: {exit}"))
+        }
+        _ if pod.failures.in_a_row >= FAILED_STARTS => {
+            let last = pod.failures.last.as_deref().unwrap_or_default();
+            Some(format!(
+                "it failed {} times in a row: {last}",
+                pod.failures.in_a_row
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The update goes no further, and the member that failed goes back if it is to.
+fn give_up(draft: &mut Draft<'_>, index: PodIndex, updating: Updating, why: String) {
+    let target = draft.model.target_id.clone();
+    let goes_back = draft.model.target.update_rollback && updating.from.is_some();
+    let pod = draft.pod_mut(index);
+    pod.kept_back = Some(KeptBack {
+        target,
+        why,
+        went_back: goes_back,
+    });
+    pod.updating = None;
+    if goes_back {
+        pod.recipe = updating.from;
+        pod.failures = Failures::default();
+        pod.restart_asked = true;
+    }
+}
+
+/// Steps of the update or of the rolling restart that are done: what an operator
+/// said about them matters no more.
+pub(crate) fn is_done(
+    model: &Model,
+    record: &Record,
+    plan: PlanName,
+    index: PodIndex,
+) -> bool {
+    let Some(pod) = record.pods.get(&index) else {
+        return true;
+    };
+    let is_due = match plan {
+        PlanName::Update => differs(model, pod) || pod.updating.is_some(),
+        _ => due(model, record, index) == Some(plan),
+    };
+    let is_passed_over = record.overrides.is_forced(plan, index);
+    (is_passed_over || !is_due) && !is_stopping(pod)
+}
