@@ -129,7 +129,8 @@ pub struct PodStatus {
     pub raft_term: Option<u64>,
     /// Raft index.
     pub raft_index: Option<u64>,
-    /// Alarms and the like, in etcd's words.
+    /// Alarms of the cluster (`NOSPACE of member cbc9845a94fcc2dc`), and what else etcd
+    /// complains of, in its own words.
     pub alarms: Vec<String>,
     /// Why there is no answer, when it was asked and did not answer.
     pub probe_error: Option<String>,

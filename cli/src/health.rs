@@ -86,6 +86,14 @@ fn cluster(status: &ServiceStatus, healthy: bool) -> String {
         status.pods.iter().partition(has_vote);
     let well = voters.iter().filter(|pod| pod.healthy).count();
     let counted = format!("{well} of {} voters answer", voters.len());
+    // The scheduler knows who is down, and why.
+    let lost = status
+        .waiting
+        .as_ref()
+        .filter(|why| why.code == "no_quorum");
+    if let Some(waiting) = lost {
+        return format!("cluster has {}", one_line(&waiting.text));
+    }
     let mut sentence = match status.cluster.state {
         ClusterState::Unborn => "cluster is not there yet: unborn".to_owned(),
         ClusterState::Forming => "cluster is not there yet: forming".to_owned(),
@@ -148,6 +156,8 @@ fn line(member: &MemberHealth, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
+    use etcd_api::status::Waiting;
+
     use super::*;
     use crate::samples::status;
 
@@ -225,6 +235,17 @@ cluster is degraded: 2 of 3 voters answer
         check(
             |status| status.pods[0].alarms.push("NOSPACE".to_owned()),
             "cluster is degraded: 3 of 3 voters answer",
+        );
+        check(
+            |status| {
+                status.waiting = Some(Waiting {
+                    code: "no_quorum".to_owned(),
+                    text: "no quorum: 1 of 3 voters; bring back 1 of: etcd-1, etcd-2"
+                        .to_owned(),
+                });
+                status.pods[0].healthy = false;
+            },
+            "cluster has no quorum: 1 of 3 voters; bring back 1 of: etcd-1, etcd-2",
         );
         check(
             |status| status.cluster.state = ClusterState::Forming,

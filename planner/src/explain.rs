@@ -11,11 +11,16 @@ use crate::offer::Hostname;
 use crate::pausing;
 use crate::placing;
 use crate::quorum;
+use crate::quorum_loss;
 use crate::record::Membership;
 use crate::waiting::WaitingReason;
 
-/// Gives every pod that is not in good health, and has no reason yet, one.
+/// Gives every pod that is not in good health, and has no reason yet, one; and the
+/// service, if it has lost its quorum.
 pub(crate) fn explain(draft: &mut Draft<'_>) {
+    if draft.service_waiting.is_none() {
+        draft.service_waiting = quorum_loss::reason(draft);
+    }
     for index in draft.recorded_pods() {
         if draft.waiting.contains_key(&index)
             || quorum::is_healthy_voter_seen(draft.model, index)

@@ -20,6 +20,7 @@
 //! | how does a member leave that is not wanted any more? | `decommissioning.rs` |
 //! | how is a member paused? | `pausing.rs` |
 //! | may this voter stop now? | `quorum.rs` |
+//! | what is said when quorum is lost? | `quorum_loss.rs` |
 //! | how far had a member come? | `reached.rs` |
 //! | which agent gets which pod? | `placing.rs`, by the rules of `constraints.rs` |
 //! | when is a place given back? | `leaving.rs` |
@@ -54,6 +55,7 @@ mod plan;
 pub mod plan_commands;
 pub mod plans;
 pub mod quorum;
+mod quorum_loss;
 mod reached;
 mod reconciling;
 pub mod record;

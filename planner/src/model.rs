@@ -284,6 +284,17 @@ impl Model {
             }
         }
         let before = self.observed.tasks.remove(&index);
+        let is_news = before.as_ref().and_then(|seen| seen.report.as_ref())
+            != status.report.as_ref();
+        let crash = status
+            .report
+            .as_ref()
+            .filter(|report| is_news && matches!(report.phase, Phase::Crashed { .. }));
+        if crash.is_some() {
+            // What etcd said before it ended says nothing about now.
+            self.observed.probes.remove(&index);
+            self.observed.answering_since.remove(&index);
+        }
         let report = status
             .report
             .filter(|report| {

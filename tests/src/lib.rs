@@ -11,7 +11,9 @@ pub mod programs;
 pub mod scheduler;
 pub mod service;
 pub mod stranger;
+pub mod under_clients;
 pub mod witness;
 
 pub use scheduler::Scheduler;
 pub use service::Service;
+pub use under_clients::UnderClients;

@@ -44,6 +44,10 @@ const CLIENTS: u64 = 5;
 /// Answers without which a testimony says nothing: the clients go on until then.
 const ENOUGH: usize = 300;
 
+/// Answers after which clients are at work. A fault that comes before the first write
+/// was acknowledged cannot lose any.
+const AT_WORK: usize = 50;
+
 /// How long the end of a testimony may take: the last reads, the watch's last word.
 const END_WITHIN: Duration = Duration::from_secs(60);
 
@@ -64,7 +68,7 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Sets clients to work on these members.
+    /// Sets clients to work on these members, and waits until they are at it.
     pub async fn start(status: &ServiceStatus) -> Result<Self> {
         let endpoints = Arc::new(Mutex::new(Endpoints::of(status)));
         let begun = Instant::now();
@@ -94,7 +98,7 @@ impl Witness {
                 is_over.clone(),
             ));
         }
-        Ok(Witness {
+        let witness = Witness {
             endpoints,
             over,
             clients: at_work,
@@ -103,7 +107,19 @@ impl Witness {
             seen,
             begun,
             answered,
-        })
+        };
+        witness.wait_for_answers(AT_WORK).await?;
+        Ok(witness)
+    }
+
+    async fn wait_for_answers(&self, enough: usize) -> Result<()> {
+        let waiting = Instant::now();
+        while self.answered.load(Ordering::Relaxed) < enough {
+            let answered = self.answered.load(Ordering::Relaxed);
+            ensure!(waiting.elapsed() < END_WITHIN, "only {answered} answers");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Tells the clients where members are now, as discovery would.
@@ -114,12 +130,7 @@ impl Witness {
     /// Lets the clients do enough and then end, reads every key once more, and waits until the watch
     /// has told everything up to then. Needs a cluster that is well.
     pub async fn finish(mut self) -> Result<Testimony> {
-        let ending = Instant::now();
-        while self.answered.load(Ordering::Relaxed) < ENOUGH {
-            let answered = self.answered.load(Ordering::Relaxed);
-            ensure!(ending.elapsed() < END_WITHIN, "only {answered} answers");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        self.wait_for_answers(ENOUGH).await?;
         self.over.send_replace(true);
         let mut operations = Vec::new();
         while let Some(done) = self.clients.join_next().await {

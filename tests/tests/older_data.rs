@@ -1,6 +1,6 @@
 //! A member's directory that went back in time, or was damaged, while the member was
-//! down: it is not started, the pod says why, and nothing that was acknowledged is
-//! lost. On real Mesos with real etcd.
+//! down: it is not started, the pod says why, the right disk or a reset brings it
+//! back, and nothing that was acknowledged is lost. On real Mesos with real etcd.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -156,11 +156,25 @@ impl Meddled {
         assert!(code.is_success(), "{code} {body}");
     }
 
-    /// The same members as before are well, and no client was ever told what
-    /// cannot be.
+    /// What an operator does whose right disk is gone: the member begins anew where
+    /// it is.
+    async fn reset(&mut self) {
+        let operator = self.command_line().unwrap();
+        let reset = format!("pod reset {}", self.pod);
+        operator.succeed(&reset).await.unwrap();
+        let name = self.pod.clone();
+        let old = pod(&self.before, &name).clone();
+        let done = |status: &ServiceStatus| {
+            is_healthy(status) && pod(status, &name).member_id != old.member_id
+        };
+        let what = format!("{name} has begun anew");
+        let after = self.service.wait_for(&what, done).await.unwrap();
+        assert_eq!(pod(&after, &name).host, old.host);
+    }
+
+    /// All members are well, and no client was ever told what cannot be.
     async fn wait_until_nothing_was_lost(&mut self) {
         let after = self.wait_until_healthy().await.unwrap();
-        assert_eq!(member_ids(&after), member_ids(&self.before));
         let witness = self.witness.take().unwrap();
         witness.members_are(&after);
         let testimony = witness.finish().await.unwrap();
@@ -259,12 +273,7 @@ async fn check_older_copy(leader_changes: bool) {
     service.start_scheduler(None).unwrap();
     service.wait_for_reason("data_behind", 3).await;
 
-    service
-        .mend_and_restart(|volume| {
-            fs::remove_dir_all(volume.join("member")).unwrap();
-            move_all(&newest, volume);
-        })
-        .await;
+    service.reset().await;
     service.wait_until_nothing_was_lost().await;
 }
 
@@ -301,5 +310,12 @@ async fn a_damaged_log_is_refused_and_explained() {
     println!("{text}");
     assert!(text.starts_with("data damaged: reset or replace"), "{text}");
     service.mend_and_restart(flip).await;
+    let mended = service.wait_until_healthy().await.unwrap();
+    assert_eq!(member_ids(&mended), member_ids(&service.before));
+
+    service.wait_until_it_has_more().await;
+    service.meddle_while_down(flip).await;
+    service.wait_for_reason("data_damaged", 1).await;
+    service.reset().await;
     service.wait_until_nothing_was_lost().await;
 }

@@ -26,7 +26,9 @@ pub(super) async fn health(
 ) -> Response {
     // `?verbose` and `?verbose=true` are both in use.
     let verbose = query.get("verbose").is_some_and(|value| value != "false");
-    let (code, reasons) = judge(&state.published());
+    let published = state.published();
+    let (code, mut reasons) = judge(&published);
+    reasons.extend(published.service_waiting.iter().map(ToString::to_string));
     let body = Health {
         value: code.number(),
         reasons: verbose.then_some(reasons),

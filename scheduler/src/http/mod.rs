@@ -15,6 +15,7 @@
 //! | plans, pods, configurations, debug, endpoints, events, state, health, status, metrics | one file each |
 
 pub mod access;
+mod alarms;
 mod answer;
 mod artifacts;
 mod asking;

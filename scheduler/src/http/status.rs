@@ -17,7 +17,7 @@ use etcd_planner::observed::{MemberAnswer, MesosLink, OfferStream};
 use etcd_planner::plans::{PlanView, Status};
 use etcd_planner::record::{Cluster, Membership, Pod};
 
-use super::{ApiState, ServiceFacts, answer};
+use super::{ApiState, ServiceFacts, alarms, answer};
 use crate::published::Published;
 
 pub(super) async fn status(State(state): State<ApiState>) -> Response {
@@ -132,8 +132,10 @@ fn pod_status(published: &Published, index: PodIndex) -> PodStatus {
         raft_term: answer.map(|answer| answer.raft_term),
         raft_index: answer.map(|answer| answer.raft_index),
         alarms: answer
-            .map(|answer| answer.errors.clone())
-            .unwrap_or_default(),
+            .map(|answer| answer.errors.iter().map(|error| alarms::in_words(error)))
+            .into_iter()
+            .flatten()
+            .collect(),
         probe_error: probe.and_then(|probe| probe.answer.as_ref().err().cloned()),
         waiting: published.waiting.get(&index).map(waiting),
         failures: PodFailures {
@@ -176,19 +178,11 @@ fn plan_summary(plan: &PlanView) -> PlanSummary {
 }
 
 fn warnings(published: &Published) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let answers = || {
-        published.probes.iter().filter_map(|(pod, probe)| {
-            probe.answer.as_ref().ok().map(|answer| (pod, answer))
-        })
-    };
-    for (pod, answer) in answers() {
-        for error in &answer.errors {
-            warnings.push(format!("{pod}: {error}"));
-        }
-    }
-    let versions: BTreeSet<EtcdVersion> = answers()
-        .filter_map(|(_, answer)| answer.version.parse().ok())
+    let mut warnings = alarms::warnings(published);
+    let versions: BTreeSet<EtcdVersion> = published
+        .probes
+        .values()
+        .filter_map(|probe| probe.answer.as_ref().ok()?.version.parse().ok())
         .collect();
     for version in versions {
         for bug in known_data_bugs(version) {

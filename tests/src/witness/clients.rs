@@ -24,6 +24,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(3);
 const BETWEEN_OPERATIONS: Duration = Duration::from_millis(10);
 /// Pause after a failure, before another member is tried.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// Pause after a write that was refused because the database is full. etcd may say so
+/// and have written, so each refusal is one more unknown outcome.
+const WHILE_FULL: Duration = Duration::from_secs(2);
 /// Leases are revoked, they do not expire.
 const LEASE_SECONDS: i64 = 3600;
 
@@ -110,17 +113,24 @@ pub(super) async fn work(
             continue;
         };
         let key = choices.key();
-        let failed = operate(client, key, &mut choices, begun, &mut operations)
-            .await
-            .is_err();
-        if failed {
-            member.after_failure().await;
-        } else {
-            answered.fetch_add(1, Ordering::Relaxed);
+        match operate(client, key, &mut choices, begun, &mut operations).await {
+            Ok(()) => {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                member.after_failure().await;
+                if is_full(&error) {
+                    tokio::time::sleep(WHILE_FULL).await;
+                }
+            }
         }
         tokio::time::sleep(BETWEEN_OPERATIONS).await;
     }
     operations
+}
+
+fn is_full(error: &Error) -> bool {
+    error.to_string().contains("database space exceeded")
 }
 
 /// What a client does next: different for each client, the same in every run.
