@@ -6,14 +6,19 @@
 //! * [`option_table`] lists every option once. The structs, the checks, the
 //!   loader and `docs/options.md` all come from that list.
 //! * [`Options::check`] judges a configuration. It is pure: no files, no network.
+//! * [`judge_change`] says whether a running service may change from one
+//!   configuration to another, and what that costs its members.
 //! * With the feature `load`, the module `load` collects options from defaults,
 //!   a JSON file, the environment and flags, and reports every error at once.
 //!
 //! Option names are those of the original DC/OS package wherever it had one, so
 //! an options file that operators already have keeps its meaning.
 
+mod changes;
 mod check;
 mod choices;
+#[cfg(feature = "load")]
+mod given;
 #[cfg(feature = "load")]
 pub mod load;
 mod names;
@@ -25,8 +30,13 @@ mod service_name;
 mod table;
 mod text_rules;
 
+pub use changes::{
+    Asked, Change, ChangeClass, ChangeRule, Refusal, changes, judge_change,
+};
 pub use check::{Problem, Warning};
 pub use choices::{DeployStrategy, DiskType, LogFormat, LogLevel};
+#[cfg(feature = "load")]
+pub use given::GivenOptions;
 pub use options::{EtcdOptions, NodeOptions, Options, SchedulerOptions, ServiceOptions};
 pub use placement::PlacementConstraints;
 pub use plugin_labels::PluginLabels;

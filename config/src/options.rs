@@ -8,6 +8,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::changes::{
+    FREE, NAME, NETWORK, PRINCIPAL, PROCESS, PROGRAM, REPLACE, RESTART, SCALE, TLS, TOKEN,
+};
 use crate::table::{Kind, section};
 use crate::text_rules as text;
 use crate::{
@@ -61,102 +64,103 @@ section! {
     /// The service as Mesos and DC/OS see it.
     pub struct ServiceOptions in service {
         /// The name of the service: the Mesos framework, the DC/OS service and a
-        /// part of every DNS name. It cannot be changed later.
-        name: ServiceName = ServiceName::etcd(), Kind::Text(text::SERVICE_NAME);
+        /// part of every DNS name.
+        name: ServiceName = ServiceName::etcd(), Kind::Text(text::SERVICE_NAME), NAME;
 
-        /// The user on the agents under whom etcd runs. It must exist there, and it
-        /// cannot be changed later: the data on the volumes belongs to it.
-        user: String = "root".to_owned(), Kind::Text(text::USER);
+        /// The user on the agents under whom etcd runs. It must exist there. The data
+        /// on the volumes belongs to it, so another user gets other volumes.
+        user: String = "root".to_owned(), Kind::Text(text::USER), REPLACE;
 
         /// The DC/OS service account. Empty for none. When given, it is also the
         /// default of `service.principal`.
-        service_account: String = String::new(), Kind::Text(text::ONE_LINE);
+        service_account: String = String::new(), Kind::Text(text::ONE_LINE), PROCESS;
 
         /// Where DC/OS keeps the secret of the service account (its path in the
         /// secret store, never the secret itself). Empty for none.
-        service_account_secret: String = String::new(), Kind::Text(text::ONE_LINE);
+        service_account_secret: String = String::new(),
+            Kind::Text(text::ONE_LINE), PROCESS;
 
         /// The Mesos role that the service's reservations belong to, for example that
         /// of a group with a quota. Empty for the SDK's
         /// `<service name, '/' as '__'>-role`.
-        role: Option<String> = None, Kind::OptionalText(text::ROLE);
+        role: Option<String> = None, Kind::OptionalText(text::ROLE), PROCESS;
 
         /// The role for which an administrator has reserved the resources that members
         /// are to take, for example `slave_public`. The service's role becomes one
         /// below it, and its reservations lie on top of those. Empty for resources
         /// that nobody has reserved.
-        pre_reserved_role: Option<String> = None, Kind::OptionalText(text::ROLE);
+        pre_reserved_role: Option<String> = None, Kind::OptionalText(text::ROLE), PROCESS;
 
         /// The region whose agents may hold members. Empty for the region of the
         /// Mesos master, unless `node.placement_constraint` speaks of `@region`.
         /// With a region named, agents without a fault domain are left alone.
-        region: Option<String> = None, Kind::OptionalText(text::REGION);
+        region: Option<String> = None, Kind::OptionalText(text::REGION), FREE;
 
         /// The Mesos principal of the service. Empty for the service account if
         /// there is one, else `<service name>-principal`.
-        principal: Option<String> = None, Kind::OptionalText(text::ONE_LINE);
+        principal: Option<String> = None, Kind::OptionalText(text::ONE_LINE), PRINCIPAL;
 
         /// Whether members get addresses of their own on a virtual network instead
-        /// of using the agents' ports. It cannot be changed later: members know each
-        /// other by these addresses. What Mesos is asked for is compared with the
+        /// of using the agents' ports. What Mesos is asked for is compared with the
         /// DC/OS SDK's; on a network plugin it has not been run.
-        virtual_network_enabled: bool = false, Kind::Switch;
+        virtual_network_enabled: bool = false, Kind::Switch, NETWORK;
 
         /// The virtual network, where one is used. On `mesos-bridge`, ports of the
         /// agent lead to the same ports of the container, and members take them as
         /// on the host's network; on any other no port of the agent is taken.
-        virtual_network_name: String = "dcos".to_owned(), Kind::Text(text::NETWORK_NAME);
+        virtual_network_name: String = "dcos".to_owned(),
+            Kind::Text(text::NETWORK_NAME), NETWORK;
 
         /// Labels for the virtual network's plugin, as `k0:v0,k1:v1`.
         virtual_network_plugin_labels: PluginLabels = PluginLabels::default(),
-            Kind::Text(text::LABELS);
+            Kind::Text(text::LABELS), NETWORK;
 
         /// The domain of the DNS names that members get on a virtual network: a name
         /// is `<task>.<service>.<this>`. The default is that of DC/OS.
         virtual_network_domain: String = "autoip.dcos.thisdcos.directory".to_owned(),
-            Kind::Text(text::DOMAIN);
+            Kind::Text(text::DOMAIN), NETWORK;
 
         /// How much the scheduler logs. `FATAL` is the same as `ERROR` and `ALL` the
         /// same as `TRACE`: the words are the original package's.
-        log_level: LogLevel = LogLevel::Info, Kind::Word(LogLevel::WORDS);
+        log_level: LogLevel = LogLevel::Info, Kind::Word(LogLevel::WORDS), PROCESS;
 
         /// Whether the first members found the cluster together (`parallel`) or one
         /// founds it and it grows member by member (`serial`). Both end the same.
         /// With `serial-canary` and `parallel-canary` an operator approves the first
         /// member and then the rest, each by `plan resume deploy`.
         deploy_strategy: DeployStrategy = DeployStrategy::Parallel,
-            Kind::Word(DeployStrategy::WORDS);
+            Kind::Word(DeployStrategy::WORDS), FREE;
 
         /// How a change is rolled out. Whatever is asked, members are restarted one
         /// at a time and only while the others keep quorum. With `serial-canary` and
         /// `parallel-canary` the first member is changed, and an operator approves
         /// the rest by `plan resume update`.
         update_strategy: DeployStrategy = DeployStrategy::Serial,
-            Kind::Word(DeployStrategy::WORDS);
+            Kind::Word(DeployStrategy::WORDS), FREE;
 
         /// How long an updated member may take to become healthy, in seconds. After
         /// that the update stops and leaves the other members as they are.
         update_timeout: Seconds = Seconds(600),
-            Kind::Whole { unit: "seconds", min: 30, max: 86_400 };
+            Kind::Whole { unit: "seconds", min: 30, max: 86_400 }, FREE;
 
         /// Whether a member that does not become healthy after its update is put back
         /// on what it ran before, by itself.
-        update_rollback: bool = true, Kind::Switch;
+        update_rollback: bool = true, Kind::Switch, FREE;
 
         /// Whether a member moves to another agent when its own has no room for the
         /// resources that it is to have. Without it, the member stays as it is and
         /// says what it waits for.
-        move_on_resize: bool = false, Kind::Switch;
+        move_on_resize: bool = false, Kind::Switch, FREE;
 
         /// Whether a smaller `node.count` is taken. Members that go take their copy of
         /// the data with them, so nobody should shrink a cluster by a slip.
-        allow_scale_in: bool = false, Kind::Switch;
+        allow_scale_in: bool = false, Kind::Switch, FREE;
 
         /// After how long a member that is down is replaced by itself, in seconds: 0
         /// for never, or at least 60. Never when the replacement would touch the
         /// quorum. Its old volume is given up once its successor is a voter.
         replace_after: Seconds = Seconds(0),
-            Kind::Whole { unit: "seconds", min: 0, max: 31_536_000 };
+            Kind::Whole { unit: "seconds", min: 0, max: 31_536_000 }, FREE;
     }
 }
 
@@ -165,15 +169,15 @@ section! {
     pub struct NodeOptions in node {
         /// How many etcd members the cluster has. Even counts are refused: they
         /// survive no more failures than the odd count below.
-        count: MemberCount = MemberCount::THREE, Kind::OneOf(MemberCount::ALLOWED);
+        count: MemberCount = MemberCount::THREE, Kind::OneOf(MemberCount::ALLOWED), SCALE;
 
         /// Which agents may hold a member, as a Marathon constraint: a text with JSON.
         /// Used when a member is placed; running members stay where they are.
         placement_constraint: PlacementConstraints = PlacementConstraints::default(),
-            Kind::JsonText(text::PLACEMENT);
+            Kind::JsonText(text::PLACEMENT), FREE;
 
         /// Processor share of each member, in cpus.
-        cpus: MilliCpus = MilliCpus(1_000), CPUS;
+        cpus: MilliCpus = MilliCpus(1_000), CPUS, RESTART;
 
         /// Memory of each member in MB (2^20 bytes), without the executor's.
         ///
@@ -186,7 +190,7 @@ section! {
         /// about 0.5 KB for each key (measured with a million keys): many small keys
         /// need more memory than their database does disk. The original package's
         /// default was 256 MB.
-        mem: Megabytes = Megabytes(1_024), megabytes(128);
+        mem: Megabytes = Megabytes(1_024), megabytes(128), RESTART;
 
         /// Size of each member's volume in MB (2^20 bytes). At least `etcd.quota` and
         /// 400 MB of log are demanded.
@@ -198,18 +202,18 @@ section! {
         /// clean-ups (measured at full speed: 1.3 GB). The default holds a full database of 2048 MB,
         /// its second copy and 1 GB of log. The original package's default was
         /// 100 MB: less than an empty member needs.
-        disk: Megabytes = Megabytes(5_120), megabytes(512);
+        disk: Megabytes = Megabytes(5_120), megabytes(512), REPLACE;
 
         /// Where the volume lies: on the agent's shared disk (`ROOT`), on a part of
         /// another disk that the agent offers (`PATH`), or on a whole disk of its own
         /// (`MOUNT`). A whole disk is taken whole, however large; of those that hold
         /// `node.disk`, the smallest. etcd waits for the disk at every write: a disk
         /// of its own is what it likes best.
-        disk_type: DiskType = DiskType::Root, Kind::Word(DiskType::WORDS);
+        disk_type: DiskType = DiskType::Root, Kind::Word(DiskType::WORDS), REPLACE;
 
         /// Profiles of which a `MOUNT` disk must have one, as the administrator has
         /// named them. Empty for disks without a profile.
-        disk_profiles: Vec<String> = Vec::new(), Kind::List(text::PROFILE);
+        disk_profiles: Vec<String> = Vec::new(), Kind::List(text::PROFILE), REPLACE;
     }
 }
 
@@ -217,33 +221,34 @@ section! {
     /// How etcd itself runs.
     pub struct EtcdOptions in etcd {
         /// The port on which members serve clients. Also the port of the VIP.
-        client_port: Port = Port(2379), PORT;
+        client_port: Port = Port(2379), PORT, REPLACE;
 
         /// The port on which members talk to each other.
-        peer_port: Port = Port(2380), PORT;
+        peer_port: Port = Port(2380), PORT, REPLACE;
 
         /// Whether clients and members speak TLS. Not built yet: only `false` is
         /// taken.
-        tls_enabled: bool = false, Kind::Switch;
+        tls_enabled: bool = false, Kind::Switch, TLS;
 
         /// Whether etcd makes its own certificates, without an authority. Not built
         /// yet: only `false` is taken.
-        use_auto_tls: bool = false, Kind::Switch;
+        use_auto_tls: bool = false, Kind::Switch, TLS;
 
         /// What the cluster token begins with. A random part is added for each
         /// incarnation of the cluster, so that members of two clusters with the
         /// same token can never meet.
-        initial_cluster_token: String = "dcos".to_owned(), Kind::Text(text::TOKEN_PREFIX);
+        initial_cluster_token: String = "dcos".to_owned(),
+            Kind::Text(text::TOKEN_PREFIX), TOKEN;
 
         /// How often the leader tells the members that it lives, in milliseconds.
         heartbeat_interval: Millis = Millis(100),
-            Kind::Whole { unit: "milliseconds", min: 10, max: 10_000 };
+            Kind::Whole { unit: "milliseconds", min: 10, max: 10_000 }, RESTART;
 
         /// How long members wait for the leader before they elect another, in
         /// milliseconds. At least five heartbeats, at most 50 seconds: etcd does not
         /// start otherwise.
         election_timeout: Millis = Millis(1_000),
-            Kind::Whole { unit: "milliseconds", min: 50, max: 50_000 };
+            Kind::Whole { unit: "milliseconds", min: 50, max: 50_000 }, RESTART;
 
         /// After how many writes etcd takes a snapshot of its state and drops the
         /// log before it. etcd keeps this many log entries, and 5000 more, in memory.
@@ -252,22 +257,23 @@ section! {
         /// had 100000, which takes several times the memory (see `node.mem`). The price:
         /// a member that missed more than 5000 to 15000 writes is sent the whole
         /// database instead of the log.
-        snapshot_count: u64 = 10_000, Kind::Whole { unit: "", min: 100, max: 10_000_000 };
+        snapshot_count: u64 = 10_000,
+            Kind::Whole { unit: "", min: 100, max: 10_000_000 }, RESTART;
 
         /// The most that the database may hold, in MB (2^20 bytes). At the quota,
         /// etcd refuses writes until space is made. etcd advises at most 8192.
         quota: Megabytes = Megabytes(2_048),
-            Kind::Whole { unit: "MB", min: 16, max: 102_400 };
+            Kind::Whole { unit: "MB", min: 16, max: 102_400 }, RESTART;
 
         /// Whether members serve the v2 API of the original package's quick start
         /// (`/v2/keys`) beside v3. Its data is apart from v3's. etcd has dropped it in
         /// 3.6; with such a version the option is refused before anything starts.
-        enable_v2: bool = false, Kind::Switch;
+        enable_v2: bool = false, Kind::Switch, RESTART;
 
         /// How long etcd may take to stop after SIGTERM before it is killed, in
         /// seconds. It hands the lead over and closes its files in well under one.
         kill_grace_seconds: Seconds = Seconds(30),
-            Kind::Whole { unit: "seconds", min: 1, max: 600 };
+            Kind::Whole { unit: "seconds", min: 1, max: 600 }, RESTART;
     }
 }
 
@@ -276,73 +282,73 @@ section! {
     pub struct SchedulerOptions in scheduler {
         /// The Mesos masters, as a list or as one text with commas, each `host:port`.
         /// One is enough while it answers: it names the leader. There is no default.
-        masters: Vec<String> = Vec::new(), Kind::List(text::MASTER);
+        masters: Vec<String> = Vec::new(), Kind::List(text::MASTER), PROCESS;
 
         /// The address and port of the scheduler's API. The default is open to this
         /// machine only: whoever reaches the API can destroy the data.
         listen: SocketAddr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080),
-            Kind::Text(text::LISTEN);
+            Kind::Text(text::LISTEN), PROCESS;
 
         /// The URL under which agents reach the API, to fetch the executor and etcd.
         /// Empty for `http://` and the address of `scheduler.listen`.
-        advertise_url: Option<String> = None, Kind::OptionalText(text::URL);
+        advertise_url: Option<String> = None, Kind::OptionalText(text::URL), PROCESS;
 
         /// The directory of the scheduler's store. Whoever loses it loses the record
         /// of the cluster, though not the data.
         state_dir: PathBuf = PathBuf::from("/var/lib/etcd-scheduler"),
-            Kind::Text(text::PATH);
+            Kind::Text(text::PATH), PROCESS;
 
         /// A file with the bearer tokens that the API takes. Empty leaves the API open
         /// to whoever reaches it, and the log says so.
-        token_file: Option<PathBuf> = None, Kind::OptionalText(text::PATH);
+        token_file: Option<PathBuf> = None, Kind::OptionalText(text::PATH), PROCESS;
 
         /// The executor binary that the scheduler serves to agents. Empty for the
         /// file `etcd-executor` beside the scheduler's own binary.
-        executor: Option<PathBuf> = None, Kind::OptionalText(text::PATH);
+        executor: Option<PathBuf> = None, Kind::OptionalText(text::PATH), PROGRAM;
 
         /// Where agents fetch the executor instead, if not from the scheduler. Needs
         /// `scheduler.executor_sha256`.
-        executor_uri: Option<String> = None, Kind::OptionalText(text::URL);
+        executor_uri: Option<String> = None, Kind::OptionalText(text::URL), PROGRAM;
 
         /// The SHA-256 sum of what `scheduler.executor_uri` names.
-        executor_sha256: Option<String> = None, Kind::OptionalText(text::SHA256);
+        executor_sha256: Option<String> = None, Kind::OptionalText(text::SHA256), PROGRAM;
 
         /// The directory with the binaries `etcd`, `etcdctl` and, where the version
         /// has it, `etcdutl` that the scheduler serves to agents. Either this or
         /// `scheduler.etcd_uri` must be given.
-        etcd_dir: Option<PathBuf> = None, Kind::OptionalText(text::PATH);
+        etcd_dir: Option<PathBuf> = None, Kind::OptionalText(text::PATH), PROGRAM;
 
         /// Where agents fetch an etcd release archive instead, if not from the
         /// scheduler. Needs `scheduler.etcd_sha256`.
-        etcd_uri: Option<String> = None, Kind::OptionalText(text::URL);
+        etcd_uri: Option<String> = None, Kind::OptionalText(text::URL), PROGRAM;
 
         /// The SHA-256 sum of what `scheduler.etcd_uri` names.
-        etcd_sha256: Option<String> = None, Kind::OptionalText(text::SHA256);
+        etcd_sha256: Option<String> = None, Kind::OptionalText(text::SHA256), PROGRAM;
 
         /// How log lines look: `text` for people, `json` for machines.
-        log_format: LogFormat = LogFormat::Text, Kind::Word(LogFormat::WORDS);
+        log_format: LogFormat = LogFormat::Text, Kind::Word(LogFormat::WORDS), PROCESS;
 
         /// For how long offers are collected before a place is chosen among them, in
         /// milliseconds: the best place is seldom in the first offer. While this
         /// time runs, other frameworks do not see these offers. Launches on
         /// resources that are reserved already do not wait for it.
         offer_collection: Millis = Millis(250),
-            Kind::Whole { unit: "milliseconds", min: 0, max: 10_000 };
+            Kind::Whole { unit: "milliseconds", min: 0, max: 10_000 }, FREE;
 
         /// For how long Mesos keeps the members running while no scheduler is there,
         /// in seconds. After that Mesos kills them. The default is the SDK's 14 days.
         framework_failover_timeout: Seconds = Seconds(1_209_600),
-            Kind::Whole { unit: "seconds", min: 60, max: 31_536_000 };
+            Kind::Whole { unit: "seconds", min: 60, max: 31_536_000 }, PROCESS;
 
         /// Processor share of each executor, in cpus, beside its member's.
-        executor_cpus: MilliCpus = MilliCpus(100), EXECUTOR_CPUS;
+        executor_cpus: MilliCpus = MilliCpus(100), EXECUTOR_CPUS, RESTART;
 
         /// Memory of each executor in MB, beside its member's.
-        executor_mem: Megabytes = Megabytes(32), megabytes(32);
+        executor_mem: Megabytes = Megabytes(32), megabytes(32), RESTART;
 
         /// Sandbox space of each executor in MB: binaries and logs, beside the
         /// member's volume.
-        executor_disk: Megabytes = Megabytes(256), megabytes(128);
+        executor_disk: Megabytes = Megabytes(256), megabytes(128), RESTART;
     }
 }
 

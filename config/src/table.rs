@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::changes::ChangeRule;
 use crate::{
     DeployStrategy, DiskType, LogFormat, LogLevel, Megabytes, MemberCount, MilliCpus,
     Millis, Options, PlacementConstraints, PluginLabels, Port, Seconds, ServiceName,
@@ -22,8 +23,12 @@ pub struct OptionRow {
     pub kind: Kind,
     /// The meaning, unit and reasons, as in the documentation of the field.
     pub doc: &'static str,
+    /// What a change of it means to a service that runs.
+    pub change: ChangeRule,
     /// Reads the option's value out of a configuration.
     pub value: fn(&Options) -> Value,
+    /// Takes the option's value over from one configuration into another.
+    pub(crate) copy: fn(&Options, &mut Options),
 }
 
 /// Which values an option takes.
@@ -226,14 +231,15 @@ impl<Inner: OptionValue> OptionValue for Option<Inner> {
 
 /// Declares one section of options: its struct, its defaults and its rows of the
 /// option table, so that the three cannot drift apart. Each field is written as
-/// `name: type = default, kind;` below its documentation.
+/// `name: type = default, kind, rule of change;` below its documentation: without
+/// any of them it does not compile.
 macro_rules! section {
     (
         $(#[$meta:meta])*
         pub struct $Section:ident in $section:ident {
             $(
                 $(#[doc = $doc:literal])+
-                $key:ident: $Type:ty = $default:expr, $kind:expr;
+                $key:ident: $Type:ty = $default:expr, $kind:expr, $change:expr;
             )+
         }
     ) => {
@@ -256,8 +262,12 @@ macro_rules! section {
                     name: concat!(stringify!($section), ".", stringify!($key)),
                     kind: $kind,
                     doc: concat!($($doc, "\n"),+),
+                    change: $change,
                     value: |options| {
                         $crate::table::OptionValue::to_value(&options.$section.$key)
+                    },
+                    copy: |from, to| {
+                        to.$section.$key.clone_from(&from.$section.$key);
                     },
                 },
             )+];

@@ -34,6 +34,16 @@ fn default_of(row: &OptionRow) -> String {
     }
 }
 
+/// What a change of the option means to a service that runs.
+fn change_of(row: &OptionRow) -> String {
+    let at_start = if row.change.only_at_start {
+        "; when the scheduler is restarted with it"
+    } else {
+        ""
+    };
+    format!("{}{at_start}", row.change.class)
+}
+
 fn generated() -> String {
     let mut page = String::new();
     let mut last_section = "";
@@ -45,9 +55,11 @@ fn generated() -> String {
         }
         let (name, kind) = (row.name, row.kind.type_name());
         let (allowed, default) = (row.kind.allowed(), default_of(row));
+        let change = change_of(row);
         write!(
             page,
-            "\n### `{name}`\n\n{}\n\n* default: {default} ({kind})\n* allowed: {allowed}\n",
+            "\n### `{name}`\n\n{}\n\n* default: {default} ({kind})\n* allowed: \
+             {allowed}\n* change: {change}\n",
             meaning(row)
         )
         .expect("text");

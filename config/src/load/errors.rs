@@ -18,11 +18,17 @@ pub enum Origin {
     Environment(String),
     /// A flag, as the operator wrote it.
     Flag(String),
+    /// The body of a request.
+    Request,
+    /// The scheduler's store.
+    Stored,
 }
 
 const FILE: &str = "options file";
 const ENVIRONMENT: &str = "environment variable";
 const FLAG: &str = "flag";
+const REQUEST: &str = "request";
+const STORED: &str = "stored options";
 
 impl fmt::Display for Origin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,6 +37,8 @@ impl fmt::Display for Origin {
             Self::File(path) => write!(out, "{FILE} {}", path.display()),
             Self::Environment(variable) => write!(out, "{ENVIRONMENT} {variable}"),
             Self::Flag(flag) => write!(out, "{FLAG} {flag}"),
+            Self::Request => out.write_str(REQUEST),
+            Self::Stored => out.write_str(STORED),
         }
     }
 }
@@ -46,6 +54,8 @@ impl From<&Origin> for Metadata {
                 Metadata::from(ENVIRONMENT, Source::Custom(variable.clone()))
             }
             Origin::Flag(flag) => Metadata::from(FLAG, Source::Custom(flag.clone())),
+            Origin::Request => Metadata::named(REQUEST),
+            Origin::Stored => Metadata::named(STORED),
         }
     }
 }
@@ -58,6 +68,8 @@ impl From<Option<&Metadata>> for Origin {
                 Self::Environment(variable.clone())
             }
             Some((FLAG, Some(Source::Custom(flag)))) => Self::Flag(flag.clone()),
+            Some((REQUEST, _)) => Self::Request,
+            Some((STORED, _)) => Self::Stored,
             _ => Self::Default,
         }
     }
@@ -75,10 +87,10 @@ pub enum LoadError {
         reason: String,
     },
     /// The options file is not JSON.
-    #[error("{}:{line}:{column}: not JSON: {reason}", path.display())]
+    #[error("{place}:{line}:{column}: not JSON: {reason}")]
     BrokenJson {
-        /// The file.
-        path: PathBuf,
+        /// The file, or what else it was.
+        place: String,
         /// The line, from 1.
         line: usize,
         /// The column, from 1.

@@ -18,10 +18,17 @@ const SECTIONS: &[&str] = &["service", "node", "etcd", "scheduler"];
 
 /// One option with a good value: a layer of its own for figment, so that figment
 /// knows for each value where it came from.
-pub(super) struct Given {
+pub(crate) struct Given {
     row: &'static OptionRow,
     value: Value,
     origin: Origin,
+}
+
+impl Given {
+    /// The name of the option.
+    pub(crate) fn name(&self) -> &'static str {
+        self.row.name
+    }
 }
 
 impl Provider for Given {
@@ -65,20 +72,29 @@ pub(super) fn read_file(
             return errors.push(LoadError::UnreadableFile { path, reason });
         }
     };
-    let json: Json = match serde_json::from_slice(&text) {
+    read_json(&text, &Origin::File(path.to_owned()), given, errors);
+}
+
+/// Reads a JSON document in the form of an options file.
+pub(crate) fn read_json(
+    text: &[u8],
+    origin: &Origin,
+    given: &mut Vec<Given>,
+    errors: &mut Vec<LoadError>,
+) {
+    let json: Json = match serde_json::from_slice(text) {
         Ok(json) => json,
-        Err(error) => return errors.push(broken_json(path, &error)),
+        Err(error) => return errors.push(broken_json(origin, &error)),
     };
-    let origin = Origin::File(path.to_owned());
     let Json::Object(sections) = json else {
         return errors.push(LoadError::NotASection {
             section: "the whole file".to_owned(),
             value: shown(&json),
-            origin,
+            origin: origin.clone(),
         });
     };
     errors.extend(
-        given_twice(&text)
+        given_twice(text)
             .into_iter()
             .map(|option| LoadError::GivenTwice {
                 option,
@@ -114,15 +130,19 @@ pub(super) fn read_file(
     }
 }
 
-fn broken_json(path: &Path, error: &serde_json::Error) -> LoadError {
+fn broken_json(origin: &Origin, error: &serde_json::Error) -> LoadError {
     let text = error.to_string();
     let reason = text
         .split(" at line ")
         .next()
         .unwrap_or_default()
         .to_owned();
+    let place = match origin {
+        Origin::File(path) => path.display().to_string(),
+        origin => origin.to_string(),
+    };
     LoadError::BrokenJson {
-        path: path.to_owned(),
+        place,
         line: error.line(),
         column: error.column(),
         reason,

@@ -8,7 +8,7 @@
 
 mod errors;
 mod given_twice;
-mod layers;
+pub(crate) mod layers;
 mod suggest;
 
 use std::collections::{BTreeMap, BTreeSet};
