@@ -240,3 +240,84 @@ pub struct CommandSpec {
     /// etcd has for them. They are passed as arguments.
     pub environment: BTreeMap<String, String>,
 }
+
+/// `PUT /v1/configurations/target`, when it was taken or would be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetChange {
+    /// The id of the target that the service is brought to from now on.
+    pub target_id: String,
+    /// The id of the target before.
+    pub previous_id: String,
+    /// Nothing was changed: this is what would be.
+    pub dry_run: bool,
+    /// What changes.
+    pub changes: Vec<OptionChange>,
+    /// Whether members that run are restarted or exchanged for it.
+    pub restarts_members: bool,
+    /// If so, in which order, as the members are now: those that are not well, then
+    /// followers, the leader last.
+    pub order: Vec<String>,
+    /// What the operator should know of the new options.
+    pub warnings: Vec<String>,
+}
+
+/// One option that changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OptionChange {
+    /// Its name, like `node.count`.
+    pub option: String,
+    /// Its value so far.
+    pub from: serde_json::Value,
+    /// Its new value.
+    pub to: serde_json::Value,
+    /// `free`, `rolling_restart`, `rolling_replace`, `scale`, `scheduler` or
+    /// `refused`.
+    pub class: String,
+    /// The class in words.
+    pub meaning: String,
+}
+
+/// `PUT /v1/configurations/target`, when it was not taken. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeRefused {
+    /// Fixed, for programs: `not_understood`, `refused`, `managed_elsewhere`.
+    pub code: String,
+    /// All reasons, one a line.
+    pub message: String,
+    /// Each reason with its option.
+    pub reasons: Vec<ChangeReason>,
+}
+
+/// One reason against a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeReason {
+    /// The option; null where what was sent is no options at all.
+    pub option: Option<String>,
+    /// The reason, and what to do instead.
+    pub reason: String,
+}
+
+/// `GET /v1/configurations/{id}/diff/{other}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigurationDiff {
+    /// The id of the one.
+    pub from: String,
+    /// The id of the other.
+    pub to: String,
+    /// What differs.
+    pub changes: Vec<OptionChange>,
+    /// Whether a change from the one to the other restarts members.
+    pub restarts_members: bool,
+}
+
+/// `GET /v1/configurations/target/options`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigurationOptions {
+    /// The target's id.
+    pub target_id: String,
+    /// What somebody gave, as an options file holds it: what changes are merged
+    /// onto. Null for targets of releases that did not note it.
+    pub given: Option<serde_json::Value>,
+    /// All options.
+    pub options: serde_json::Value,
+}

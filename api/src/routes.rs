@@ -4,7 +4,9 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::configurations::ServiceSpec;
+use crate::configurations::{
+    ChangeRefused, ConfigurationDiff, ConfigurationOptions, ServiceSpec, TargetChange,
+};
 use crate::debug::{DebugOffers, DebugPlans, PlanTasks, Reservations};
 use crate::{
     Endpoint, EventList, Health, Message, PlanInfo, PodCommandResult, PodInstance,
@@ -39,6 +41,8 @@ pub enum Method {
     Get,
     /// Changes something.
     Post,
+    /// Puts something in the place of what was there.
+    Put,
 }
 
 impl Method {
@@ -47,6 +51,7 @@ impl Method {
         match self {
             Method::Get => "get",
             Method::Post => "post",
+            Method::Put => "put",
         }
     }
 }
@@ -144,9 +149,16 @@ pub const PATH_NAMES: &[(&str, &str)] = &[
         "`start`, `stop`, `continue`, `interrupt`, `forceComplete` or `restart`.",
     ),
     ("file", "The file's name."),
-    ("id", "A configuration's id, which is a UUID."),
+    (
+        "id",
+        "A configuration's id, which is a UUID; for a diff, `target` will do.",
+    ),
     ("key", "A property's name."),
     ("name", "An endpoint's name; there is one: `api`."),
+    (
+        "other",
+        "A configuration's id, or `target` for the one that the service is brought to.",
+    ),
     ("path", "The secret that a launch was given."),
     ("plan", "A plan's name, such as `deploy`."),
     ("pod", "A pod's name, such as `etcd-0`."),
@@ -219,6 +231,20 @@ const fn post(
 ) -> Route {
     Route {
         method: Method::Post,
+        who: Who::Writers,
+        ..get(path, group, summary, answers)
+    }
+}
+
+/// A route that puts something in the place of something else.
+const fn put(
+    path: &'static str,
+    group: Group,
+    summary: &'static str,
+    answers: &'static [Answer],
+) -> Route {
+    Route {
+        method: Method::Put,
         who: Who::Writers,
         ..get(path, group, summary, answers)
     }
@@ -313,6 +339,40 @@ const POD_COMMAND: &[Answer] = &[
 ];
 
 const THE_SPEC: Answer = answer("200", "The configuration.", &[json::<ServiceSpec>()]);
+
+const HOW_TO_CHANGE: &[Parameter] = &[
+    switch(
+        "replace",
+        "The options that are sent take the place of those that were given before, \
+         instead of being merged onto them.",
+    ),
+    switch("dry_run", "Say what would change, and change nothing."),
+];
+
+const TARGET_CHANGE: &[Answer] = &[
+    answer(
+        "200",
+        "Taken and stored, or what would be. The header `ETag` is the target's id; \
+         `If-Match` with an id makes sure that nobody else has changed it meanwhile.",
+        &[json::<TargetChange>()],
+    ),
+    answer(
+        "400",
+        "The options are not understood, or wrong by themselves.",
+        &[json::<ChangeRefused>()],
+    ),
+    answer(
+        "409",
+        "The change is refused, or somebody else keeps the options.",
+        &[json::<ChangeRefused>()],
+    ),
+    answer(
+        "412",
+        "`If-Match` names another target than the present one.",
+        &[json::<Problem>()],
+    ),
+    answer("413", "More than 1 MB.", &[Content::Text]),
+];
 
 const SPEC: &[Answer] = &[
     THE_SPEC,
@@ -453,7 +513,22 @@ pub const ROUTES: &[Route] = &[
         "The id of the configuration that the service is brought to.", &[LIST_OF_ONE]),
     get("/v1/configurations/target", Group::Configurations,
         "The configuration that the service is brought to.", &[THE_SPEC]),
+    put("/v1/configurations/target", Group::Configurations,
+        "Change options of the service.", TARGET_CHANGE)
+        .asks(HOW_TO_CHANGE)
+        .takes(json::<serde_json::Value>()),
+    get("/v1/configurations/target/options", Group::Configurations,
+        "The options that the target was made from.",
+        &[answer("200", "All options, and those that somebody gave.",
+                 &[json::<ConfigurationOptions>()])]),
     get("/v1/configurations/{id}", Group::Configurations, "A configuration.", SPEC),
+    get("/v1/configurations/{id}/diff/{other}", Group::Configurations,
+        "What a change from one configuration to another means.",
+        &[answer("200", "What differs.", &[json::<ConfigurationDiff>()]),
+          answer("400", "That is no id.", &[Content::Text]),
+          answer("404", "There is no such configuration.", &[Content::Text]),
+          answer("409", "A configuration of another release, which this one cannot \
+                         read.", &[json::<Problem>()])]),
 
     get("/v1/state/frameworkId", Group::State, "Who the service is to Mesos.",
         &[LIST_OF_ONE,

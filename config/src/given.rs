@@ -56,6 +56,19 @@ impl GivenOptions {
         .only(|_| true)
     }
 
+    /// What must have been given for a configuration, where nobody has noted it:
+    /// whatever is not at its default.
+    #[must_use]
+    pub fn beside_defaults(options: &Options) -> Self {
+        let defaults = Options::default();
+        let names = option_table()
+            .filter(|row| (row.value)(options) != (row.value)(&defaults))
+            .map(|row| row.name)
+            .collect();
+        let options = options.clone();
+        GivenOptions { options, names }
+    }
+
     /// Those of the given options that are wanted.
     #[must_use]
     pub fn only(&self, which: impl Fn(&OptionRow) -> bool) -> Self {

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use etcd_launch::PodIndex;
+use etcd_planner::Target;
 use etcd_planner::overrides::PlanPart;
 use etcd_planner::pausing::PauseRefusal;
 use etcd_planner::plan_commands::{PlanRefusal, PlanVerb};
 use etcd_planner::record::Exchange;
+use etcd_planner::record::TargetId;
 use etcd_planner::replacing::ReplaceRefusal;
 use tokio::sync::oneshot;
 
@@ -85,6 +87,16 @@ pub enum Command {
         /// To which part.
         part: PlanPart,
     },
+    /// Go on under another target, which is judged and stored.
+    ChangeTarget {
+        /// The target that it was judged against: it is taken only if that is still
+        /// the present one.
+        from: TargetId,
+        /// The id under which the new one is stored.
+        id: TargetId,
+        /// What is wanted from now on.
+        target: Box<Target>,
+    },
 }
 
 impl Command {
@@ -96,6 +108,7 @@ impl Command {
             | Command::PausePod { pod }
             | Command::ResumePod { pod } => Some(*pod),
             Command::TellPlan { part, .. } => part.step,
+            Command::ChangeTarget { .. } => None,
         }
     }
 }
@@ -117,6 +130,9 @@ impl fmt::Display for Command {
             Command::TellPlan { verb, part } => {
                 write!(f, "{} {part}", verb.as_str())
             }
+            Command::ChangeTarget { id, .. } => {
+                write!(f, "change the target to {}", id.0)
+            }
         }
     }
 }
@@ -136,6 +152,9 @@ pub enum CommandRefusal {
     /// A member that cannot be paused.
     #[error("{0} is not paused: {1}")]
     Pause(PodIndex, #[source] PauseRefusal),
+    /// Another target was set meanwhile.
+    #[error("the target is {} by now", .0.0)]
+    OtherTarget(TargetId),
     /// The pod is in no state for it.
     #[error("not now: {why}")]
     NotNow {

@@ -341,6 +341,13 @@ impl EventLoop {
                 Ok(Event::PauseAsked { pod, by })
             }
             Command::ResumePod { pod } => Ok(Event::ResumeAsked { pod }),
+            Command::ChangeTarget { from, id, target } => {
+                let present = &self.model.target_id;
+                if from != *present {
+                    return Err(CommandRefusal::OtherTarget(present.clone()));
+                }
+                Ok(Event::TargetChanged { id, target })
+            }
             Command::TellPlan { verb, part } => {
                 let by = by.to_string();
                 let command = PlanCommand { verb, part, by };

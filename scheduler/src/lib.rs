@@ -24,3 +24,4 @@ pub mod start;
 pub mod store;
 pub mod target;
 pub mod translate;
+pub mod wanted;

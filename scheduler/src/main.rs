@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use etcd_scheduler::command_line::CommandLine;
 use etcd_scheduler::start::{EXIT_OPTIONS, EXIT_SYSTEM, StartError};
+use etcd_scheduler::wanted::{self, Started};
 use etcd_scheduler::{failpoint, logging, start};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -47,7 +48,8 @@ fn main() -> ExitCode {
     }
     // One TLS provider for the whole process; a second call would only say so.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match run(loaded.options) {
+    let app = std::env::var(wanted::MARATHON_APP_VARIABLE).ok();
+    match run(Started::with(&loaded, app.filter(|app| !app.is_empty()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", chain(&error));
@@ -56,13 +58,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: etcd_config::Options) -> Result<(), StartError> {
+fn run(started: Started) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|source| StartError::Listen {
-            address: options.scheduler.listen,
+            address: started.options.scheduler.listen,
             source,
         })?;
     runtime.block_on(async {
@@ -80,7 +82,7 @@ fn run(options: etcd_config::Options) -> Result<(), StartError> {
                 stop.send_replace(true);
             }
         });
-        start::run(options, shutdown).await
+        start::run(started, shutdown).await
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use etcd_config::Options;
 use etcd_launch::{
     ClusterId, ClusterStart, ClusterToken, DataHistory, EtcdProgram, Identity,
     LaunchSpec, MemberId, PodGeneration, PodIndex, Scheme, Tuning,
@@ -27,6 +28,14 @@ pub(crate) const NOW: Timestamp = Timestamp(1_763_700_000_000);
 
 pub(crate) fn member_id(index: u16) -> MemberId {
     MemberId(0xb0 + u64::from(index))
+}
+
+/// Options that a scheduler starts with.
+pub(crate) fn options() -> Options {
+    let mut options = Options::default();
+    options.scheduler.masters = vec!["127.0.0.1:5050".into()];
+    options.scheduler.etcd_dir = Some("/opt/etcd".into());
+    options
 }
 
 pub(crate) fn target() -> Target {

@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use etcd_config::Options;
 use etcd_launch::Sha256;
-use etcd_planner::record::TargetId;
-use etcd_planner::{Model, Record, Target};
 use mesos_v1::{
     AddressError, ClientSetupError, Masters, OperatorClient, SchedulerSession,
     SessionConfig,
@@ -16,7 +14,6 @@ use mesos_v1::{
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tracing::warn;
 
 use crate::agents;
 use crate::artifacts::{
@@ -34,8 +31,8 @@ use crate::metrics::Metrics;
 use crate::offer_history::OfferHistory;
 use crate::probing;
 use crate::published::Published;
-use crate::store::{self, Store, StoreError};
-use crate::target;
+use crate::store::{Store, StoreError};
+use crate::wanted::{self, Beginning, Started};
 
 /// Why the scheduler does not run, or does not run on.
 #[derive(Debug, Error)]
@@ -103,13 +100,16 @@ pub const EXIT_STORE: u8 = 74;
 
 /// Runs the scheduler until `shutdown` says so.
 pub async fn run(
-    options: Options,
+    started: Started,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
-    let store = Arc::new(Store::open(&options.scheduler.state_dir)?);
-    let artifacts = Arc::new(artifacts(&options)?);
-    let target = target::target(&options, artifacts.program());
-    let (model, version) = model(&store, &options, target)?;
+    let store = Arc::new(Store::open(&started.options.scheduler.state_dir)?);
+    let artifacts = Arc::new(artifacts(&started.options)?);
+    let Beginning {
+        model,
+        version,
+        options,
+    } = wanted::begin(&store, &started, artifacts.program())?;
     let access = Arc::new(access(&options)?);
     let listen = options.scheduler.listen;
     let listener =
@@ -145,6 +145,7 @@ pub async fn run(
         access,
         facts,
         snapshots: Arc::default(),
+        started: Arc::new(started),
     };
     let mut stop_serving = shutdown.clone();
     let server = tokio::spawn(http::serve(listener, api, async move {
@@ -256,50 +257,4 @@ fn access(options: &Options) -> Result<Access, StartError> {
         Some(path) => Ok(Access::from_file(path)?),
         None => Ok(Access::Open),
     }
-}
-
-/// The model to go on from: what is stored, under the target that applies.
-fn model(
-    store: &Store,
-    options: &Options,
-    wanted: Target,
-) -> Result<(Model, u64), StartError> {
-    let options_json = serde_json::to_value(options).unwrap_or_default();
-    let wanted_id = store::target_id(&wanted, &options_json);
-    let Some(stored) = store.load()? else {
-        store.put_target(&wanted_id, &wanted, &options_json)?;
-        let record = Record::new(wanted_id.clone());
-        return Ok((Model::new(wanted_id, wanted, record), 0));
-    };
-    let mut record = stored.record;
-    framework::name_roles(&mut record, &options.service);
-    let old = store.target(&record.target)?.map(|stored| stored.target);
-    let (target_id, target): (TargetId, Target) = match old {
-        Some(old) if !target::takes_effect_in_time(&old, &wanted) => {
-            warn!(
-                "the options ask for a change that this release cannot roll through a \
-                 deployed service; it goes on under its stored target"
-            );
-            // The programs are what this scheduler serves, whatever the target.
-            (
-                record.target.clone(),
-                Target {
-                    program: wanted.program,
-                    ..old
-                },
-            )
-        }
-        old => {
-            if old.is_none() {
-                warn!(
-                    target = record.target.0,
-                    "the stored target is missing; going on with the present options"
-                );
-            }
-            store.put_target(&wanted_id, &wanted, &options_json)?;
-            record.target = wanted_id.clone();
-            (wanted_id, wanted)
-        }
-    };
-    Ok((Model::new(target_id, target, record), stored.version))
 }

@@ -82,33 +82,6 @@ pub fn dns_domain(options: &Options) -> String {
     format!("{name}.{}", service.virtual_network_domain)
 }
 
-/// Whether a service can go on under the new target as if nothing had changed:
-/// what differs takes effect with the next launch of each member, or with the
-/// next place that is chosen.
-///
-/// Rolling other changes through a live cluster is work for the update plan.
-pub fn takes_effect_in_time(old: &Target, new: &Target) -> bool {
-    let like_old = Target {
-        program: old.program.clone(),
-        tuning: old.tuning.clone(),
-        stop_grace_ms: old.stop_grace_ms,
-        placement: old.placement.clone(),
-        region: old.region.clone(),
-        disk: old.disk.clone(),
-        offer_collection_ms: old.offer_collection_ms,
-        // Only the order in which members are brought up that are not there yet.
-        deploy_strategy: old.deploy_strategy,
-        // How the service is to be looked after, not what members are like.
-        replace_after_ms: old.replace_after_ms,
-        allow_scale_in: old.allow_scale_in,
-        update_timeout_ms: old.update_timeout_ms,
-        update_rollback: old.update_rollback,
-        move_on_resize: old.move_on_resize,
-        ..new.clone()
-    };
-    like_old == *old
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -167,26 +140,5 @@ mod tests {
         options.service.name = "/team.a/etcd".parse().unwrap();
         let name = format!("etcd-0-node.{}", dns_domain(&options));
         assert_eq!(name, options.member_dns_name(0));
-    }
-
-    #[test]
-    fn what_needs_no_restart() {
-        let check = |change: fn(&mut Options), expected: bool| {
-            let (old, new) = (target_of(|_| {}), target_of(change));
-            assert_ne!(old, new);
-            assert_eq!(takes_effect_in_time(&old, &new), expected);
-        };
-        check(
-            |options| options.service.region = Some("north".into()),
-            true,
-        );
-        check(|options| options.node.disk_type = DiskType::Path, true);
-        check(|options| options.scheduler.offer_collection.0 = 7, true);
-        check(|options| options.etcd.enable_v2 = true, true);
-        check(
-            |options| options.service.virtual_network_enabled = true,
-            false,
-        );
-        check(|options| options.node.disk.0 += 1, false);
     }
 }

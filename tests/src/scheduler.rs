@@ -186,6 +186,26 @@ impl Scheduler {
         Ok((response.status(), response.text().await?))
     }
 
+    /// PUT of a JSON document, with the token; only if what is changed still has the
+    /// version, where one is given.
+    pub async fn put(
+        &self,
+        path: &str,
+        if_match: Option<&str>,
+        body: &str,
+    ) -> Result<(StatusCode, String)> {
+        let mut request = self
+            .client
+            .put(format!("{}{path}", self.url))
+            .bearer_auth(TOKEN)
+            .body(body.to_owned());
+        if let Some(version) = if_match {
+            request = request.header("if-match", version);
+        }
+        let response = request.send().await?;
+        Ok((response.status(), response.text().await?))
+    }
+
     /// GET with another token or none: the status only.
     pub async fn get_as(&self, token: Option<&str>, path: &str) -> Result<StatusCode> {
         let mut request = self.client.get(format!("{}{path}", self.url));

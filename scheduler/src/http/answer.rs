@@ -1,6 +1,6 @@
 //! How answers are written.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -25,6 +25,15 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
 /// 200 with JSON.
 pub(super) fn ok<T: Serialize>(value: &T) -> Response {
     json(StatusCode::OK, value)
+}
+
+/// An answer with more headers.
+pub(super) fn with_headers<const N: usize>(
+    mut response: Response,
+    headers: [(HeaderName, HeaderValue); N],
+) -> Response {
+    response.headers_mut().extend(headers);
+    response
 }
 
 /// Plain text, where the SDK has it, and to the letter: clients compare whole

@@ -1,9 +1,10 @@
 //! `/v1/configurations`: the stored targets, as the SDK writes a service's
-//! specification.
+//! specification, and changes of the present one.
 
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::routing::put;
 
 use etcd_api::ServiceSpec;
 use etcd_planner::record::TargetId;
@@ -12,12 +13,23 @@ use super::routes::Routes;
 use super::{ApiState, answer, from_store};
 use spec::service_spec;
 
+mod changing;
 mod spec;
+
+/// The largest options that are read. All that there are, at their longest, are far
+/// less; the bound keeps a slip (another file) from being taken apart.
+const OPTIONS_LIMIT_BYTES: usize = 1024 * 1024;
 
 pub(super) fn routes() -> Routes {
     Routes::new()
         .get("/v1/configurations", list)
         .get("/v1/configurations/target", target)
+        .put(
+            "/v1/configurations/target",
+            put(changing::put).layer(DefaultBodyLimit::max(OPTIONS_LIMIT_BYTES)),
+        )
+        .get("/v1/configurations/target/options", changing::options)
+        .get("/v1/configurations/{id}/diff/{other}", changing::diff)
         .get("/v1/configurations/targetId", target_id)
         .get("/v1/configurations/{id}", show)
 }
@@ -34,7 +46,8 @@ async fn list(State(state): State<ApiState>) -> Response {
 
 /// A list with one entry, as with the SDK.
 async fn target_id(State(state): State<ApiState>) -> Response {
-    answer::ok(&[&state.published().target_id.0])
+    let id = &state.published().target_id;
+    answer::with_headers(answer::ok(&[&id.0]), changing::etag(id))
 }
 
 async fn target(State(state): State<ApiState>) -> Response {
@@ -43,16 +56,23 @@ async fn target(State(state): State<ApiState>) -> Response {
 }
 
 async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Response {
-    // Ids are always written like this one; other spellings of a UUID would
-    // find nothing.
-    if uuid::Uuid::try_parse(&id).is_err() {
+    match understood(&id) {
+        Ok(id) => answer_with(&state, id).await,
+        Err(response) => *response,
+    }
+}
+
+/// The id that was written. Ids are always written like this one; other spellings
+/// of a UUID would find nothing.
+fn understood(id: &str) -> Result<TargetId, Box<Response>> {
+    if uuid::Uuid::try_parse(id).is_err() {
         let text = format!(
             "{id:?} is no configuration id, which is a UUID; \
              /v1/configurations lists them"
         );
-        return answer::text(StatusCode::BAD_REQUEST, text);
+        return Err(Box::new(answer::text(StatusCode::BAD_REQUEST, text)));
     }
-    answer_with(&state, TargetId(id.to_ascii_lowercase())).await
+    Ok(TargetId(id.to_ascii_lowercase()))
 }
 
 async fn answer_with(state: &ApiState, id: TargetId) -> Response {
@@ -69,10 +89,7 @@ async fn answer_with(state: &ApiState, id: TargetId) -> Response {
         None if id == published.target_id => {
             service_spec(&published.target, &serde_json::Value::Null)
         }
-        None => {
-            let text = format!("Configuration {} not found", id.0);
-            return answer::text(StatusCode::NOT_FOUND, text);
-        }
+        None => return changing::not_found(&id),
     };
-    answer::ok(&spec)
+    answer::with_headers(answer::ok(&spec), changing::etag(&id))
 }

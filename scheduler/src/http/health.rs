@@ -84,7 +84,7 @@ fn questions(published: &Published) -> [(HealthCode, bool, String); 7] {
         (
             HealthCode::Error,
             !failed.is_empty(),
-            format!("Plans with errors: [{}]", failed.join(", ")),
+            with_errors(published, &failed),
         ),
         (
             HealthCode::Initializing,
@@ -117,6 +117,13 @@ fn questions(published: &Published) -> [(HealthCode, bool, String); 7] {
             format!("{deploy}; {recovery}"),
         ),
     ]
+}
+
+/// The plans with errors, and the errors.
+fn with_errors(published: &Published, failed: &[&str]) -> String {
+    let errors = published.plans.iter().flat_map(|plan| &plan.errors);
+    let errors = errors.fold(String::new(), |text, error| format!("{text}; {error}"));
+    format!("Plans with errors: [{}]{errors}", failed.join(", "))
 }
 
 /// The steps of a plan, counted by status.

@@ -54,6 +54,7 @@ use crate::metrics::Metrics;
 use crate::offer_history::OfferHistory;
 use crate::published::{Published, PublishedReceiver};
 use crate::store::{Store, StoreError};
+use crate::wanted::Started;
 use access::Access;
 use routes::Routes;
 
@@ -91,6 +92,8 @@ pub struct ApiState {
     pub facts: Arc<ServiceFacts>,
     /// Snapshots under way.
     pub snapshots: Arc<snapshot::Slots>,
+    /// How the scheduler was started.
+    pub started: Arc<Started>,
 }
 
 /// What does not change while the scheduler runs.

@@ -3,7 +3,7 @@
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 use etcd_api::routes::Method;
 
@@ -42,6 +42,13 @@ impl Routes {
     {
         self.known.push((Method::Post, path.to_owned()));
         self.router = self.router.route(path, post(handler));
+        self
+    }
+
+    /// Answers PUT.
+    pub(super) fn put(mut self, path: &str, method: MethodRouter<ApiState>) -> Self {
+        self.known.push((Method::Put, path.to_owned()));
+        self.router = self.router.route(path, method);
         self
     }
 

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
+use etcd_config::GivenOptions;
 use etcd_launch::PodIndex;
 use etcd_planner::observed::{MesosLink, Probe, TaskState};
 use etcd_planner::record::{AbandonedPlacement, Cluster, EndKind, LaunchEnd};
@@ -90,6 +91,11 @@ impl Service {
                 access: Arc::new(Access::from_file(&tokens).unwrap()),
                 facts: Arc::new(ServiceFacts::default()),
                 snapshots: Arc::default(),
+                started: Arc::new(Started {
+                    options: samples::options(),
+                    given: GivenOptions::default(),
+                    marathon_app: None,
+                }),
             },
             commands: received,
             _published: sender,

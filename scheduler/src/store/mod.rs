@@ -5,6 +5,7 @@
 //! * the record ([`etcd_planner::Record`]), replaced as a whole by
 //!   compare-and-swap on a version number;
 //! * targets, which are immutable and written before a record points to them;
+//! * the options of the newest start, to see whether those of the next one differ;
 //! * properties: small facts by name, for `/v1/state/properties`.
 //!
 //! A write has reached the disk when it returns. Reads come from the same file,
@@ -57,6 +58,7 @@ const PROPERTIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("prope
 
 const FORMAT_KEY: &str = "format";
 const RECORD_KEY: &str = "current";
+const START_OPTIONS_KEY: &str = "start-options";
 
 /// The open store. One process at a time holds it; dropping it lets go.
 pub struct Store {
@@ -79,8 +81,29 @@ pub struct StoredRecord {
 pub struct StoredTarget {
     /// What plans are made from.
     pub target: Target,
-    /// The options that it was made from, as the operator knows them.
+    /// All options that it was made from.
     pub options: serde_json::Value,
+    /// Those of them that somebody gave, as an options file holds them: what the
+    /// next change is merged onto. None in targets of earlier releases.
+    pub given: Option<serde_json::Value>,
+}
+
+impl StoredTarget {
+    /// The id: a UUID made from the content, so that the same options give the
+    /// same id and a restart with nothing changed stores nothing new.
+    #[must_use]
+    pub fn id(&self) -> TargetId {
+        let mut hash = Sha256::new();
+        // All is plain data with string keys; turning it into JSON cannot fail.
+        hash.update(serde_json::to_vec(&self.target).unwrap_or_default());
+        hash.update([0]);
+        hash.update(serde_json::to_vec(&self.options).unwrap_or_default());
+        if let Some(given) = &self.given {
+            hash.update([0]);
+            hash.update(serde_json::to_vec(given).unwrap_or_default());
+        }
+        TargetId(crate::stable_uuid::from_digest(&hash.finalize().into()))
+    }
 }
 
 /// The record as it lies in the file. The version belongs to it: the two must
@@ -108,6 +131,8 @@ struct TargetEntry {
     format: u32,
     target: Target,
     options: serde_json::Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<serde_json::Value>,
 }
 
 /// See [`TargetEntry`]; raised when its meaning changes.
@@ -133,6 +158,7 @@ impl Store {
             // A store that cannot be read must be known before Mesos is told
             // that the framework is back.
             store.load()?;
+            store.start_options()?;
             for id in store.targets()? {
                 store.target(&id)?;
             }
@@ -220,11 +246,10 @@ impl Store {
     pub fn put_target(
         &self,
         id: &TargetId,
-        target: &Target,
-        options: &serde_json::Value,
+        wanted: &StoredTarget,
     ) -> Result<(), StoreError> {
         if let Some(stored) = self.target(id)? {
-            return if stored.target == *target && stored.options == *options {
+            return if stored == *wanted {
                 Ok(())
             } else {
                 Err(StoreError::TargetExists { id: id.0.clone() })
@@ -232,8 +257,9 @@ impl Store {
         }
         let entry = TargetEntry {
             format: TARGET_FORMAT,
-            target: target.clone(),
-            options: options.clone(),
+            target: wanted.target.clone(),
+            options: wanted.options.clone(),
+            given: wanted.given.clone(),
         };
         let json = self.encode("the target", &entry, TARGET_LIMIT_BYTES)?;
         self.put(TARGETS, &id.0, &json)
@@ -255,7 +281,34 @@ impl Store {
         Ok(Some(StoredTarget {
             target: entry.target,
             options: entry.options,
+            given: entry.given,
         }))
+    }
+
+    /// The options of the newest start that counted, as an options file holds
+    /// them; none if there was none yet, as in stores of earlier releases.
+    ///
+    /// # Errors
+    ///
+    /// When they are damaged.
+    pub fn start_options(&self) -> Result<Option<serde_json::Value>, StoreError> {
+        match self.get(RECORDS, START_OPTIONS_KEY)? {
+            None => Ok(None),
+            Some(json) => Ok(Some(self.parse("the start options", &json)?)),
+        }
+    }
+
+    /// Notes the options of a start that counts.
+    ///
+    /// # Errors
+    ///
+    /// When they are too large or cannot be written.
+    pub fn put_start_options(&self, given: &serde_json::Value) -> Result<(), StoreError> {
+        if self.start_options()?.as_ref() == Some(given) {
+            return Ok(());
+        }
+        let json = self.encode("the start options", given, TARGET_LIMIT_BYTES)?;
+        self.put(RECORDS, START_OPTIONS_KEY, &json)
     }
 
     /// The ids of all stored targets, sorted.
@@ -409,17 +462,6 @@ impl Store {
         }
         Ok(json)
     }
-}
-
-/// The id of a target: a UUID made from its content, so that the same options
-/// give the same id and a restart with nothing changed stores nothing new.
-pub fn target_id(target: &Target, options: &serde_json::Value) -> TargetId {
-    let mut hash = Sha256::new();
-    // Both are plain data with string keys; turning them into JSON cannot fail.
-    hash.update(serde_json::to_vec(target).unwrap_or_default());
-    hash.update([0]);
-    hash.update(serde_json::to_vec(options).unwrap_or_default());
-    TargetId(crate::stable_uuid::from_digest(&hash.finalize().into()))
 }
 
 #[cfg(test)]

@@ -74,17 +74,24 @@ fn targets_are_never_changed() {
     let store = Store::open(directory.path()).unwrap();
     let target = samples::target();
     let options = json!({"node": {"count": 3}});
-    let id = target_id(&target, &options);
-    store.put_target(&id, &target, &options).unwrap();
-    store.put_target(&id, &target, &options).unwrap();
-    let mut other = target.clone();
-    other.members = 5;
-    let error = store.put_target(&id, &other, &options).unwrap_err();
+    let wanted = StoredTarget {
+        target,
+        options,
+        given: Some(json!({"node": {}})),
+    };
+    let id = wanted.id();
+    store.put_target(&id, &wanted).unwrap();
+    store.put_target(&id, &wanted).unwrap();
+    let mut other = wanted.clone();
+    other.target.members = 5;
+    let error = store.put_target(&id, &other).unwrap_err();
     assert!(matches!(error, StoreError::TargetExists { .. }), "{error}");
-    assert_ne!(target_id(&other, &options), id);
+    assert_ne!(other.id(), id);
+    other = wanted.clone();
+    other.given = None;
+    assert_ne!(other.id(), id);
     assert_eq!(store.targets().unwrap(), std::slice::from_ref(&id));
-    let stored = store.target(&id).unwrap().unwrap();
-    assert_eq!(stored, StoredTarget { target, options });
+    assert_eq!(store.target(&id).unwrap().unwrap(), wanted);
     assert_eq!(store.target(&TargetId("other".into())).unwrap(), None);
 }
 
@@ -98,6 +105,19 @@ fn properties() {
     store.put_property("b", &json!([2])).unwrap();
     assert_eq!(store.properties().unwrap(), ["a", "b"]);
     assert_eq!(store.property("b").unwrap(), Some(json!([2])));
+}
+
+#[test]
+fn start_options() {
+    let directory = directory();
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.start_options().unwrap(), None);
+    for given in [json!({"node": {"count": 3}}), json!({})] {
+        store.put_start_options(&given).unwrap();
+        store.put_start_options(&given).unwrap();
+        assert_eq!(store.start_options().unwrap(), Some(given));
+    }
+    assert_eq!(store.load().unwrap(), None);
 }
 
 #[test]
@@ -182,8 +202,11 @@ fn saved() -> (TempDir, PathBuf) {
     store
         .put_target(
             &TargetId("t-1".into()),
-            &samples::target(),
-            &json!({"node": {}}),
+            &StoredTarget {
+                target: samples::target(),
+                options: json!({"node": {}}),
+                given: None,
+            },
         )
         .unwrap();
     let path = store.path().to_owned();

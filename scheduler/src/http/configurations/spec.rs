@@ -76,7 +76,7 @@ fn pod_spec(target: &Target, owner: &Owner) -> PodSpec {
         kind: ETCD.to_owned(),
         user: owner.user.clone(),
         count: target.members,
-        allow_decommission: false,
+        allow_decommission: target.allow_scale_in,
         image: None,
         networks: networks(target),
         rlimits: Vec::new(),

@@ -1,12 +1,22 @@
 //! `/v1/configurations`.
 
+use etcd_planner::Target;
 use etcd_planner::record::TargetId;
 use etcd_planner::target::{DiskWish, Network, VirtualNetwork};
 
 use super::*;
+use crate::store::StoredTarget;
 
 const OLD: &str = "0e2fbc5d-7a1e-8c33-b2a4-1a9b5f0c6d11";
 const NEW: &str = "c4f7a4f0-5a55-8d0e-9a6c-2f6f3bb0e222";
+
+fn stored(target: Target, options: Value) -> StoredTarget {
+    StoredTarget {
+        target,
+        options,
+        given: None,
+    }
+}
 
 /// Two stored targets, of which the service is brought to the newer one.
 fn two_targets() -> Service {
@@ -16,7 +26,10 @@ fn two_targets() -> Service {
     let store = &service.state.store;
     let options = json!({"service": {"role": "our-role", "user": "etcd"}});
     store
-        .put_target(&TargetId(NEW.into()), &model.target, &options)
+        .put_target(
+            &TargetId(NEW.into()),
+            &stored(model.target.clone(), options),
+        )
         .unwrap();
     let mut old = model.target.clone();
     old.disk = DiskWish::Mount {
@@ -33,8 +46,7 @@ fn two_targets() -> Service {
     store
         .put_target(
             &TargetId(OLD.into()),
-            &old,
-            &json!({"of": "a newer release"}),
+            &stored(old, json!({"of": "a newer release"})),
         )
         .unwrap();
     service
@@ -66,10 +78,6 @@ async fn ids() {
         assert_eq!(answer.status, status, "{id}");
         assert!(answer.body.contains(words), "{id}: {}", answer.body);
     }
-    let put = service
-        .ask("PUT", "/v1/configurations/target", Some(WRITE))
-        .await;
-    assert_eq!(put.status, 405);
 }
 
 #[tokio::test]
