@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::arguments::{
     Command, ConfigCommand, DebugCommand, DebugPodCommand, EventsArguments,
     MemberCommand, PlanCommand, PlanPart, PodCommand, PodTasks, SaveArguments,
-    SnapshotCommand, StateCommand, WatchArguments,
+    SnapshotCommand, StateCommand, UpdateCommand, UpdatePart, UpdateStart,
+    WatchArguments,
 };
 use crate::request::Request;
 
@@ -24,6 +25,13 @@ pub(crate) enum Action {
     Events(EventsArguments),
     /// A snapshot into a file.
     SaveSnapshot(SaveArguments),
+    /// Other options for the service.
+    Update(UpdateStart),
+    /// The options that it was given, or all.
+    Describe {
+        /// All.
+        all: bool,
+    },
     /// A plan until it is complete.
     Watch(WatchArguments),
     /// Versions.
@@ -41,6 +49,8 @@ pub(crate) enum Show {
     Pods,
     /// One pod as a tree.
     Pod,
+    /// What differs between two configurations.
+    Diff,
     /// The SDK's sentence on a plan command.
     Sentence {
         /// What was told something: `"deploy" plan`.
@@ -72,7 +82,32 @@ pub(crate) fn of(command: Command) -> Action {
             config(&command)
         }
         Command::Debug(command) => debug(command),
+        Command::Describe { all } => Action::Describe { all },
+        Command::Update(UpdateCommand::Start(arguments)) => Action::Update(arguments),
+        Command::Update(command) => update(command),
     }
+}
+
+/// The plan that takes changes through the members. Until there is one, a scheduler
+/// takes the name for that of the deployment.
+const UPDATE: &str = "update";
+
+fn update(command: UpdateCommand) -> Action {
+    let part = |UpdatePart { phase, step }| PlanPart {
+        plan: UPDATE.to_owned(),
+        phase,
+        step,
+    };
+    plan(match command {
+        UpdateCommand::Start(arguments) => return Action::Update(arguments),
+        UpdateCommand::Status => PlanCommand::Status {
+            plan: UPDATE.to_owned(),
+        },
+        UpdateCommand::Pause(what) => PlanCommand::Pause(part(what)),
+        UpdateCommand::Resume(what) => PlanCommand::Resume(part(what)),
+        UpdateCommand::ForceComplete(what) => PlanCommand::ForceComplete(part(what)),
+        UpdateCommand::ForceRestart(what) => PlanCommand::ForceRestart(part(what)),
+    })
 }
 
 fn raw(request: Request) -> Action {
@@ -143,6 +178,10 @@ fn config(command: &ConfigCommand) -> Action {
         ConfigCommand::Show { id } => id,
         ConfigCommand::Target => "target",
         ConfigCommand::TargetId => "targetId",
+        ConfigCommand::Diff { from, to } => {
+            let request = Request::get(&["v1", "configurations", from, "diff", to]);
+            return Action::Ask(request, Show::Diff);
+        }
     };
     raw(Request::get(&["v1", "configurations", what]))
 }

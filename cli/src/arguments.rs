@@ -87,6 +87,15 @@ pub(crate) enum Command {
     /// Configurations that the service is or was brought to.
     #[command(subcommand, alias = "configs")]
     Config(ConfigCommand),
+    /// The options that somebody gave, which changes are merged onto.
+    Describe {
+        /// All options, with those that are at their defaults.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Changes of options, and how they go through the members.
+    #[command(subcommand)]
+    Update(UpdateCommand),
     /// What is rarely needed.
     #[command(subcommand)]
     Debug(DebugCommand),
@@ -266,6 +275,71 @@ pub(crate) enum ConfigCommand {
     /// Its id.
     #[command(name = "target_id", alias = "target-id")]
     TargetId,
+    /// What differs between two configurations, and what a change from one to the
+    /// other means.
+    Diff {
+        /// An id, or target.
+        #[arg(value_parser = name)]
+        from: String,
+        /// Another one.
+        #[arg(value_parser = name, default_value = "target")]
+        to: String,
+    },
+}
+
+/// Changes of options.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UpdateCommand {
+    /// Changes options of the service.
+    Start(UpdateStart),
+    /// How far the change is.
+    #[command(visible_alias = "show")]
+    Status,
+    /// Changes no further member until it is resumed.
+    #[command(visible_alias = "interrupt")]
+    Pause(UpdatePart),
+    /// Goes on after a pause, or approves what comes after a canary.
+    #[command(visible_alias = "continue")]
+    Resume(UpdatePart),
+    /// Waits no more for a step, a phase or all of it.
+    #[command(visible_alias = "force")]
+    ForceComplete(UpdatePart),
+    /// Begins a step, a phase or all of it anew.
+    #[command(visible_alias = "restart")]
+    ForceRestart(UpdatePart),
+}
+
+/// `update start`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UpdateStart {
+    /// JSON with the options to change, in the form of an options file; `stdin` or
+    /// `-` for the standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) options: Option<std::path::PathBuf>,
+    /// These options take the place of those that were given before, instead of being
+    /// merged onto them.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Says what would change, and changes nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Only if the target still is the one with this id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) if_match: Option<String>,
+    /// Another version of the DC/OS package.
+    #[arg(long, value_name = "VERSION", hide = true)]
+    pub(crate) package_version: Option<String>,
+}
+
+/// A phase or a step of an update, each by its name or its id.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct UpdatePart {
+    /// For example agents.
+    #[arg(value_parser = name)]
+    pub(crate) phase: Option<String>,
+    /// For example etcd-0:[node].
+    #[arg(value_parser = name)]
+    pub(crate) step: Option<String>,
 }
 
 /// What is rarely needed.

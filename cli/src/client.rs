@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH, LOCATION,
+};
 use reqwest::{Certificate, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 
@@ -240,6 +242,9 @@ impl Client {
             sending = sending
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.clone());
+        }
+        if let Some(version) = &request.if_match {
+            sending = sending.header(IF_MATCH, version);
         }
         if let Some(last) = follows {
             sending = sending.header(ACCEPT, "text/event-stream");

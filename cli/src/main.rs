@@ -23,6 +23,7 @@ mod samples;
 mod snapshot;
 mod table;
 mod tree;
+mod update;
 mod utc;
 mod version;
 mod watch;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
+use etcd_api::configurations::{ConfigurationDiff, ConfigurationOptions};
 
 use crate::action::{Action, Show};
 use crate::arguments::CommandLine;
@@ -152,6 +154,21 @@ async fn carry_out(
             };
             output.print(&text)
         }
+        Action::Update(arguments) => {
+            let request = update::request(&arguments)?;
+            let answer = client()?.ask(&request).await?;
+            if json {
+                return output.print(&laid_out(&answer));
+            }
+            let told = update::told(&answer.parse()?, &call.typed(), output.paint);
+            output.print(&told)
+        }
+        Action::Describe { all } => {
+            let options: ConfigurationOptions =
+                client()?.read(&options_request()).await?;
+            let shown = options.given.filter(|_| !all).unwrap_or(options.options);
+            output.print(&pretty(&shown)?)
+        }
         Action::Events(arguments) if arguments.follow => {
             events::follow(&client()?, &arguments, output, json).await
         }
@@ -171,6 +188,10 @@ async fn carry_out(
 /// The page that most of our own commands are made from.
 pub(crate) fn status_request() -> Request {
     Request::get(&["v1", "status"])
+}
+
+fn options_request() -> Request {
+    Request::get(&["v1", "configurations", "target", "options"])
 }
 
 pub(crate) fn pretty(value: &impl serde::Serialize) -> Result<String, Failure> {
@@ -196,6 +217,14 @@ fn shown(
         Show::Plan(name) => tree::plan(name, &answer.parse()?, paint),
         Show::Pods => tree::pods(&answer.parse()?, paint),
         Show::Pod => tree::pod(&answer.parse()?, paint),
+        Show::Diff => {
+            let diff: ConfigurationDiff = answer.parse()?;
+            if diff.changes.is_empty() {
+                "The two do not differ.".to_owned()
+            } else {
+                update::changes(&diff.changes, paint)
+            }
+        }
         Show::Sentence { subject, done } => {
             let told: etcd_api::Message = answer.parse()?;
             if told.message.is_empty() {

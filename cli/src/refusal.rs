@@ -2,6 +2,7 @@
 //! where it has some, the SDK's sentences where scripts and hands know them.
 
 use etcd_api::Problem;
+use etcd_api::configurations::ChangeRefused;
 
 use crate::address::Through;
 use crate::failure::Refusal;
@@ -36,6 +37,18 @@ struct Said {
 }
 
 fn said(body: &str) -> Said {
+    if let Ok(ChangeRefused { code, reasons, .. }) = serde_json::from_str(body) {
+        let reasons = reasons.iter().map(|it| one_line(&it.reason));
+        let reasons: Vec<String> =
+            reasons.map(|reason| format!("\n- {reason}")).collect();
+        return Said {
+            code: Some(code),
+            text: Some(format!(
+                "The service is not updated to the requested configuration:{}",
+                reasons.concat()
+            )),
+        };
+    }
     if let Ok(Problem { code, message }) = serde_json::from_str(body) {
         return Said {
             code: Some(code),

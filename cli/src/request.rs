@@ -11,7 +11,7 @@ pub(crate) enum Method {
     Get,
     /// A command.
     Post,
-    /// The SDK has one such path.
+    /// Puts something in the place of something else.
     Put,
 }
 
@@ -37,6 +37,8 @@ pub(crate) struct Request {
     pub(crate) query: Vec<(&'static str, String)>,
     /// A JSON document, if there is a body.
     pub(crate) body: Option<String>,
+    /// The version of what is changed that it must still have.
+    pub(crate) if_match: Option<String>,
 }
 
 impl Request {
@@ -46,6 +48,7 @@ impl Request {
             path: path.iter().map(|part| (*part).to_owned()).collect(),
             query: Vec::new(),
             body: None,
+            if_match: None,
         }
     }
 
@@ -59,7 +62,7 @@ impl Request {
         Request::new(Method::Post, path)
     }
 
-    /// The SDK's `PUT`.
+    /// A change of a whole.
     pub(crate) fn put(path: &[&str]) -> Self {
         Request::new(Method::Put, path)
     }
@@ -75,6 +78,12 @@ impl Request {
     /// With this JSON document.
     pub(crate) fn with_body(mut self, body: String) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    /// Only if what is changed still has this version.
+    pub(crate) fn only_if(mut self, version: &str) -> Self {
+        self.if_match = Some(format!("\"{}\"", version.trim_matches('"')));
         self
     }
 

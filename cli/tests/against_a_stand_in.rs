@@ -31,6 +31,66 @@ fn against(words: &str, answer: &str) -> (Ended, String) {
 }
 
 #[test]
+fn changes_of_options() {
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let options = directory.join("options-of-an-update.json");
+    std::fs::write(&options, r#"{"node": {"count": 5}}"#).unwrap();
+    let words = format!(
+        "update start --options {} --replace --dry-run --if-match x",
+        options.display()
+    );
+    let taken = r#"{"target_id": "b", "previous_id": "a", "dry_run": true, "changes": [
+        {"option": "node.count", "from": 3, "to": 5, "class": "scale", "meaning": "more"}],
+        "restarts_members": false, "order": [], "warnings": []}"#;
+    let (ended, asked) = against(&words, &response("200 OK", JSON, taken));
+    assert_eq!((ended.code, ended.error.as_str()), (0, ""));
+    assert_eq!(
+        ended.out,
+        "option      from  to  what it means\nnode.count  3     5   more\n\n\
+         This is what would be; nothing was changed.\n"
+    );
+    assert!(
+        asked.starts_with(
+            "PUT /v1/configurations/target?replace=true&dry_run=true HTTP/1.1 | "
+        ) && asked.contains(r#"if-match: "x""#)
+            && asked.ends_with(r#"{"node": {"count": 5}}"#),
+        "{asked}"
+    );
+    let refused = r#"{"code": "refused", "message": "a\nb", "reasons": [
+        {"option": "node.count", "reason": "a"}, {"option": null, "reason": "b"}]}"#;
+    let (ended, _) = against(&words, &response("409 Conflict", JSON, refused));
+    assert_eq!(
+        (ended.code, ended.error.as_str()),
+        (
+            1,
+            "dcos-etcd: error: The service is not updated to the requested \
+             configuration:\n- a\n- b\n"
+        )
+    );
+    for (words, error) in [
+        (
+            "update start",
+            "Either --options and/or --package-version must be specified",
+        ),
+        (
+            "update start --options /nowhere/x",
+            "cannot read the options /nowhere/x",
+        ),
+        (
+            "update start --package-version 2",
+            "--package-version is for services",
+        ),
+    ] {
+        let ended = run(words, &[("ETCDFW_URL", "http://127.0.0.1:1")]);
+        assert_eq!(ended.code, 64, "{words}");
+        assert!(ended.error.contains(error), "{words}: {}", ended.error);
+    }
+    let kept = r#"{"target_id": "a", "given": {"node": {"count": 5}}, "options": {}}"#;
+    let (ended, _) = against("describe", &response("200 OK", JSON, kept));
+    assert_eq!(ended.out, "{\n  \"node\": {\n    \"count\": 5\n  }\n}\n");
+}
+
+#[test]
 fn answers_are_shown() {
     #[track_caller]
     fn check(words: &str, status: &str, body: &str, asked: &str, out: &str) {

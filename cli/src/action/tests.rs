@@ -52,6 +52,20 @@ fn every_verb_asks_what_the_sdk_asked() {
     );
     check("plan force deploy", "POST /v1/plans/deploy/forceComplete");
 
+    check("update status", "GET /v1/plans/update");
+    check("update pause", "POST /v1/plans/update/interrupt");
+    check(
+        "update resume agents",
+        "POST /v1/plans/update/continue?phase=agents",
+    );
+    check(
+        "update force-complete agents etcd-0:[node]",
+        "POST /v1/plans/update/forceComplete?phase=agents&step=etcd-0:[node]",
+    );
+    check("update force-restart", "POST /v1/plans/update/restart");
+    check("config diff x", "GET /v1/configurations/x/diff/target");
+    check("debug config diff x y", "GET /v1/configurations/x/diff/y");
+
     check("pod list", "GET /v1/pod");
     check("pods status", "GET /v1/pod/status");
     check("pod status etcd-0", "GET /v1/pod/etcd-0/status");

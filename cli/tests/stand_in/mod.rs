@@ -84,7 +84,7 @@ fn serve(mut connection: TcpStream, answer: &[u8]) -> String {
         if let Some(value) = lower.strip_prefix("content-length: ") {
             length = value.parse().unwrap();
         }
-        let matters = ["authorization", "last-event-id", "content-type"];
+        let matters = ["authorization", "last-event-id", "content-type", "if-match"];
         if place == 0 {
             shown = line;
         } else if matters.iter().any(|name| lower.starts_with(name)) {

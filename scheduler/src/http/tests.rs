@@ -23,6 +23,7 @@ use crate::artifacts::{EtcdSource, ExecutorSource};
 use crate::commands::{Actor, Command, CommandRefusal};
 use crate::samples;
 
+mod changing;
 mod configurations;
 mod debug;
 mod events;

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use etcd_config::GivenOptions;
 use etcd_launch::{ClusterId, ClusterToken, MemberId, PodIndex};
 use etcd_planner::Timestamp;
 use etcd_planner::offer::FrameworkId;
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::samples;
+use crate::wanted::{self, Started};
 
 fn directory() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -372,6 +374,53 @@ fn format_1_stays_readable() {
     );
     assert_eq!(record.pods.len(), 3);
     assert_eq!(record.abandoned.len(), 1);
+}
+
+/// Frozen, too: what the release before changes of targets has stored, which knew no
+/// start options. It starts under the same target, and a change goes on from there.
+#[test]
+fn the_release_before_start_options_goes_on() {
+    let record = include_str!("../../tests/samples/record-format-1.json");
+    let target = include_str!("../../tests/samples/target-format-1.json");
+    let directory = directory();
+    put_raw(&directory, &serde_json::from_str(record).unwrap());
+    let store = Store::open(directory.path()).unwrap();
+    let id = store.load().unwrap().unwrap().record.target;
+    store.put(TARGETS, &id.0, target.as_bytes()).unwrap();
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    let before = store.target(&id).unwrap().unwrap();
+    assert_eq!(
+        (before.given.as_ref(), store.start_options().unwrap()),
+        (None, None)
+    );
+
+    let start = |mem: u64, count: u64| {
+        let mut options = samples::options();
+        options.node.mem = etcd_config::Megabytes(mem);
+        options.node.count = etcd_config::MemberCount::try_from(count).unwrap();
+        let started = Started {
+            given: GivenOptions::beside_defaults(&options)
+                .only(|row| !row.change.only_at_start),
+            options,
+            marathon_app: None,
+        };
+        wanted::begin(&store, &started, before.target.program.clone()).unwrap()
+    };
+    // A file that does not fit the service any more.
+    let beginning = start(1024, 1);
+    assert_eq!(beginning.model.observed.target_errors.len(), 1);
+    assert_eq!(beginning.model.target, before.target);
+    assert_eq!(beginning.options.node.mem, etcd_config::Megabytes(2048));
+    // The same file as ever.
+    let beginning = start(2048, 3);
+    assert_eq!(beginning.model.observed.target_errors, Vec::<String>::new());
+    assert_eq!(beginning.model.target, before.target);
+    let stored = store.target(&beginning.model.target_id).unwrap().unwrap();
+    assert_eq!(stored.given, Some(json!({"node": {"mem": 2048}})));
+    // Another one.
+    let beginning = start(2048, 5);
+    assert_eq!(beginning.model.target.members, 5);
 }
 
 /// redb's unless told otherwise.
