@@ -79,7 +79,10 @@ pub(crate) fn told(change: &TargetChange, typed: &str, paint: Paint) -> String {
     }
     let warnings: Vec<String> =
         change.warnings.iter().map(|line| one_line(line)).collect();
-    text.push_str(&tree::listed("Warnings", &warnings));
+    if !warnings.is_empty() {
+        text.push('\n');
+        text.push_str(tree::listed("Warnings", &warnings).trim_end());
+    }
     if change.dry_run {
         text.push_str("\n\nThis is what would be; nothing was changed.");
     } else if !change.changes.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use etcd_config::load::{self, LoadErrors, Loaded, Override, Sources};
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 #[command(name = "etcd-scheduler", version)]
 pub struct CommandLine {
     /// A JSON file with options, as given to `dcos package install --options`.
-    #[arg(long, value_name = "FILE", env = load::OPTIONS_FILE_VARIABLE)]
+    #[arg(long, global = true, value_name = "FILE", env = load::OPTIONS_FILE_VARIABLE)]
     pub options: Option<PathBuf>,
     /// Mesos masters, separated by commas: sets scheduler.masters.
     #[arg(long, value_name = "HOST:PORT,...")]
@@ -43,6 +43,28 @@ pub struct CommandLine {
     /// Prints the names of all failpoints, and ends.
     #[arg(long)]
     pub list_failpoints: bool,
+    /// Something else than to run.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+}
+
+/// What there is to do beside running.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Says what other options would change, and changes nothing.
+    PlanUpdate(PlanUpdate),
+}
+
+/// `plan-update`: by itself, what a start with the options would change, compared with
+/// the store of a scheduler that does not run.
+#[derive(Debug, Args)]
+pub struct PlanUpdate {
+    /// The API of a scheduler that runs: what sending the file to it would change.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// A file with a token for that API and nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub api_token_file: Option<PathBuf>,
 }
 
 impl CommandLine {

@@ -15,6 +15,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod offer_history;
+pub mod plan_update;
 pub mod probing;
 pub mod published;
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use etcd_scheduler::command_line::CommandLine;
+use etcd_scheduler::command_line::{CommandLine, PlanUpdate, Task};
 use etcd_scheduler::start::{EXIT_OPTIONS, EXIT_SYSTEM, StartError};
 use etcd_scheduler::wanted::{self, Started};
-use etcd_scheduler::{failpoint, logging, start};
+use etcd_scheduler::{failpoint, logging, plan_update, start};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -18,6 +18,9 @@ fn main() -> ExitCode {
         // Whoever reads only the first lines closes the pipe early.
         let _ = writeln!(std::io::stdout(), "{}", names.join("\n"));
         return ExitCode::SUCCESS;
+    }
+    if let Some(Task::PlanUpdate(arguments)) = &command_line.task {
+        return plan_update(&command_line, arguments);
     }
     let loaded = match command_line.load() {
         Ok(loaded) => loaded,
@@ -56,6 +59,43 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// What other options would change, on the output; what is against it, on the error
+/// output.
+fn plan_update(command_line: &CommandLine, arguments: &PlanUpdate) -> ExitCode {
+    match what_would_change(command_line, arguments) {
+        Ok(text) => {
+            // Whoever reads only the first lines closes the pipe early.
+            let _ = write!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(EXIT_OPTIONS)
+        }
+    }
+}
+
+fn what_would_change(
+    command_line: &CommandLine,
+    arguments: &PlanUpdate,
+) -> Result<String, Box<dyn std::error::Error>> {
+    let Some(url) = &arguments.url else {
+        return Ok(plan_update::from_store(&command_line.load()?)?);
+    };
+    let Some(options) = &command_line.options else {
+        return Err("with --url, --options must name the file to send".into());
+    };
+    let token = arguments.api_token_file.as_ref();
+    let token = token.map(std::fs::read_to_string).transpose()?;
+    // One TLS provider for the whole process; a second call would only say so.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let token = token.as_deref().map(str::trim);
+    Ok(runtime.block_on(plan_update::from_scheduler(url, token, options))?)
 }
 
 fn run(started: Started) -> Result<(), StartError> {

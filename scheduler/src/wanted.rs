@@ -125,6 +125,32 @@ pub fn begin(
     })
 }
 
+/// What a start would change, or why it would not.
+///
+/// # Errors
+///
+/// When the store cannot be read.
+pub fn foresee(
+    store: &Store,
+    started: &Started,
+) -> Result<Result<Vec<Change>, NotProposed>, StoreError> {
+    let stored = match store.load()? {
+        Some(stored) => store.target(&stored.record.target)?,
+        None => None,
+    };
+    let Some((old, _)) = stored.as_ref().and_then(options_of) else {
+        return Ok(Err(NotProposed::PresentUnknown));
+    };
+    let given = started.given.to_json();
+    if store.start_options()?.as_ref() == Some(&given) {
+        // As in `begin`: the options of the last start change nothing but the process.
+        let new = old.in_process_of(&started.options);
+        return Ok(Ok(etcd_config::changes(&old, &new)));
+    }
+    let judged = judge_change(&old, &started.options, Asked::AtStart);
+    Ok(judged.map_err(NotProposed::Refused))
+}
+
 /// Which options hold, of those that the stored target was made from and those of
 /// this start.
 fn hold(

@@ -240,3 +240,27 @@ fn what_somebody_gave_is_known_even_if_nobody_noted_it() {
     };
     assert!(options_of(&other_release).is_none());
 }
+
+#[test]
+fn what_a_start_would_change() {
+    let service = Service::new();
+    service.start(&file(3, 100));
+    let foreseen =
+        |options: &Value| match foresee(&service.store, &started(options)).unwrap() {
+            Ok(changes) => {
+                let options = changes.iter().map(|change| change.option);
+                options.collect::<Vec<_>>().join(" ")
+            }
+            Err(why) => why.to_string(),
+        };
+    assert_eq!(foreseen(&file(3, 100)), "");
+    assert_eq!(foreseen(&file(5, 100)), "node.count");
+    let refused = foreseen(&file(1, 100));
+    assert!(refused.starts_with("Field: 'node.count'; "), "{refused}");
+    service
+        .put(&file(3, 100), &json!({"node": {"count": 5}}), false)
+        .unwrap();
+    let mut elsewhere = file(3, 100);
+    elsewhere["scheduler"] = json!({"listen": "127.0.0.1:9"});
+    assert_eq!(foreseen(&elsewhere), "scheduler.listen");
+}

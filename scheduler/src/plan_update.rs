@@ -1,0 +1,159 @@
+//! `etcd-scheduler plan-update`: what other options would change, before anybody is
+//! asked to change anything.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use etcd_api::configurations::{ChangeRefused, TargetChange};
+use etcd_config::Change;
+use etcd_config::load::Loaded;
+
+use crate::store::{STORE_FILE, Store, StoreError};
+use crate::wanted::{self, NotProposed, Started};
+
+/// A scheduler answers within milliseconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The order of restarts, where nobody can say how the members are.
+const ORDER_IN_WORDS: &str = "\
+Members that are not well are restarted first, then followers, the leader last; the next \
+one when the one before is a healthy voter again.";
+
+/// Why nothing can be said, or what is said against the change.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanUpdateError {
+    /// There is nothing to compare with.
+    #[error(
+        "there is no store in {directory} to compare with; name it by scheduler.state_dir, \
+         or a running scheduler by --url"
+    )]
+    NoStore {
+        /// Where it was looked for.
+        directory: String,
+    },
+    /// The store cannot be read.
+    #[error("{0}; a scheduler that runs can be asked itself, by --url")]
+    Store(#[from] StoreError),
+    /// The options cannot be sent.
+    #[error("cannot read the options {path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The scheduler was not reached, or its answer is none.
+    #[error("{url} gives no answer that can be used: {why}")]
+    NoAnswer {
+        /// Whom was asked.
+        url: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The change would be refused.
+    #[error("the change would be refused:\n{0}")]
+    Refused(NotProposed),
+    /// So says the scheduler.
+    #[error("the change would be refused:\n{0}")]
+    RefusedThere(String),
+}
+
+/// Compares options with the store of a scheduler that does not run.
+///
+/// # Errors
+///
+/// Why nothing can be said, and every reason against the change.
+pub fn from_store(loaded: &Loaded) -> Result<String, PlanUpdateError> {
+    let directory = &loaded.options.scheduler.state_dir;
+    // Opening a store makes one where there is none.
+    if !directory.join(STORE_FILE).is_file() {
+        let directory = directory.display().to_string();
+        return Err(PlanUpdateError::NoStore { directory });
+    }
+    let store = Store::open(directory)?;
+    let started = Started::with(loaded, None);
+    match wanted::foresee(&store, &started)? {
+        Ok(changes) => Ok(told(&changes)),
+        Err(why) => Err(PlanUpdateError::Refused(why)),
+    }
+}
+
+fn told(changes: &[Change]) -> String {
+    let mut text = String::new();
+    for change in changes {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{change}");
+    }
+    if changes.is_empty() {
+        text.push_str("Nothing would change.\n");
+    }
+    if changes.iter().any(|change| change.class.restarts_members()) {
+        let _ = writeln!(text, "{ORDER_IN_WORDS}");
+    }
+    text
+}
+
+/// Asks a scheduler that runs what a request with the options of a file would change.
+///
+/// # Errors
+///
+/// Why nothing can be said, and every reason against the change.
+pub async fn from_scheduler(
+    url: &str,
+    token: Option<&str>,
+    options: &Path,
+) -> Result<String, PlanUpdateError> {
+    let body = std::fs::read(options).map_err(|source| PlanUpdateError::Unreadable {
+        path: options.display().to_string(),
+        source,
+    })?;
+    let url = format!(
+        "{}/v1/configurations/target?dry_run=true",
+        url.trim_end_matches('/')
+    );
+    let no_answer = |why: String| PlanUpdateError::NoAnswer {
+        url: url.clone(),
+        why,
+    };
+    let failed = |error: reqwest::Error| no_answer(error.without_url().to_string());
+    let client = reqwest::Client::builder()
+        .timeout(ANSWER_WITHIN)
+        .build()
+        .map_err(failed)?;
+    let mut request = client.put(&url).body(body);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let response = request.send().await.map_err(failed)?;
+    let status = response.status();
+    let answer = response.text().await.map_err(failed)?;
+    if status.is_success() {
+        let change: TargetChange = serde_json::from_str(&answer)
+            .map_err(|error| no_answer(error.to_string()))?;
+        return Ok(told_live(&change));
+    }
+    match serde_json::from_str::<ChangeRefused>(&answer) {
+        Ok(refused) => Err(PlanUpdateError::RefusedThere(refused.message)),
+        Err(_) => Err(no_answer(format!("{status}: {}", answer.trim()))),
+    }
+}
+
+fn told_live(change: &TargetChange) -> String {
+    let mut text = String::new();
+    for change in &change.changes {
+        let (option, from, to) = (&change.option, &change.from, &change.to);
+        let _ = writeln!(text, "{option}: {from} => {to} ({})", change.meaning);
+    }
+    if change.changes.is_empty() {
+        text.push_str("Nothing would change.\n");
+    }
+    if change.restarts_members {
+        let order = change.order.join(", ");
+        let _ = writeln!(text, "Members in the order of their restarts: {order}");
+    }
+    for warning in &change.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
+}
