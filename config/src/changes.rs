@@ -105,6 +105,12 @@ pub(crate) const NAME: ChangeRule = refused(
     "reservations, volumes and DNS names carry the service's name; install a second \
      service under the new name and move the data",
 );
+/// The roll to new volumes could do it, once each place remembers its user: until then
+/// a member that restarts meanwhile would not be let at its own data.
+pub(crate) const USER: ChangeRule = refused(
+    "the data on the volumes belongs to the present user, and moving members to volumes \
+     of another one is not built yet; install a second service and move the data",
+);
 pub(crate) const PRINCIPAL: ChangeRule = refused(NO_OTHER_PRINCIPAL);
 const NO_OTHER_PRINCIPAL: &str = "Mesos lets no framework change its principal; install \
                                   a second service and move the data";

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::{
-    FREE, NAME, NETWORK, PRINCIPAL, PROCESS, PROGRAM, REPLACE, RESTART, SCALE, TLS, TOKEN,
+    FREE, NAME, NETWORK, PRINCIPAL, PROCESS, PROGRAM, REPLACE, RESTART, SCALE, TLS,
+    TOKEN, USER,
 };
 use crate::table::{Kind, section};
 use crate::text_rules as text;
@@ -68,8 +69,8 @@ section! {
         name: ServiceName = ServiceName::etcd(), Kind::Text(text::SERVICE_NAME), NAME;
 
         /// The user on the agents under whom etcd runs. It must exist there. The data
-        /// on the volumes belongs to it, so another user gets other volumes.
-        user: String = "root".to_owned(), Kind::Text(text::USER), REPLACE;
+        /// on the volumes belongs to it.
+        user: String = "root".to_owned(), Kind::Text(text::USER), USER;
 
         /// The DC/OS service account. Empty for none. When given, it is also the
         /// default of `service.principal`.

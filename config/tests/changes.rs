@@ -51,7 +51,11 @@ fn verdict(old: &Options, new: &Options, asked: Asked) -> String {
 /// Option, another value, and what becomes of it.
 const ROWS: &[(&str, &str, &str)] = &[
     ("service.name", "\"other\"", "refused: install a second"),
-    ("service.user", "\"etcd\"", "rolling_replace"),
+    (
+        "service.user",
+        "\"etcd\"",
+        "refused: the data on the volumes belongs",
+    ),
     (
         "service.service_account",
         "\"robot\"",
