@@ -109,11 +109,11 @@ pub enum EtcdError {
     MemberExists,
 
     /// What lies below the revision is gone already.
-    #[error("the revision is compacted already; there is nothing to do at it")]
+    #[error("the revision is compacted already; ask for the newest one")]
     Compacted,
 
-    /// The cluster has not come to this revision yet.
-    #[error("the cluster has not come to this revision yet; read the newest again")]
+    /// The member has not come to this revision yet.
+    #[error("the member has not come to this revision yet; ask for the newest one")]
     FutureRevision,
 
     /// A snapshot came to an end before it was whole, or is not what the member

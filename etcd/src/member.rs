@@ -440,7 +440,7 @@ impl MemberClient {
     ///
     /// # Errors
     ///
-    /// [`EtcdError::Other`] when the revision is compacted or in the future.
+    /// [`EtcdError::Compacted`], [`EtcdError::FutureRevision`].
     pub async fn hash_kv(&self, revision: i64) -> Result<KvHash, EtcdError> {
         let mut maintenance = self.client.maintenance_client();
         let hash = maintenance.hash_kv(revision);
