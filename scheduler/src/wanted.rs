@@ -107,6 +107,7 @@ pub fn begin(
     );
     let (id, wanted) = store_target(store, &held.options, &held.given, program)?;
     framework::name_roles(&mut record, &held.options.service);
+    name_recipes(&mut record, store)?;
     record.target = id.clone();
     let version = if record == before {
         version
@@ -123,6 +124,20 @@ pub fn begin(
         version,
         options: held.options,
     })
+}
+
+/// Gives every pod the recipe that its member was launched with. Records of earlier
+/// releases do not name it, and under a target with another id nobody could tell any
+/// more that nothing has changed: all members would be restarted for it.
+fn name_recipes(record: &mut Record, store: &Store) -> Result<(), StoreError> {
+    for pod in record.pods.values_mut().filter(|pod| pod.recipe.is_none()) {
+        if let Some(launch) = &pod.launch
+            && let Some(stored) = store.target(&launch.target)?
+        {
+            pod.recipe = Some(stored.target.recipe());
+        }
+    }
+    Ok(())
 }
 
 /// What a start would change, or why it would not.

@@ -423,6 +423,21 @@ fn the_release_before_start_options_goes_on() {
     assert_eq!(beginning.model.target, as_before);
     let stored = store.target(&beginning.model.target_id).unwrap().unwrap();
     assert_eq!(stored.given, Some(json!({"node": {"mem": 2048}})));
+    // No member is restarted for it: each is known to run with the same recipe.
+    let recipe = before.target.recipe();
+    let launched = |pod: &&Pod| {
+        let launch = pod.launch.as_ref();
+        launch.is_some_and(|launch| launch.target == id)
+    };
+    let mut pods = beginning
+        .model
+        .record
+        .pods
+        .values()
+        .filter(launched)
+        .peekable();
+    assert!(pods.peek().is_some());
+    assert!(pods.all(|pod| pod.recipe.as_ref() == Some(&recipe)));
     // Another one.
     let beginning = start(2048, 5);
     assert_eq!(beginning.model.target.members, 5);
