@@ -16,9 +16,13 @@ use etcd_tests::under_clients::{has_another_member, pod};
 use etcd_tests::{Service, UnderClients, etcd};
 use serde_json::json;
 
-/// For this long nothing may happen to what is left. In a Mesos of production an
-/// agent is called unreachable after 75 seconds; here it is after 2.5.
-const NOTHING_HAPPENS_FOR: Duration = Duration::from_secs(60);
+/// For this long nothing may happen to what is left: longer than the shortest
+/// `service.replace_after`. In a Mesos of production an agent is called unreachable
+/// after 75 seconds; here it is after 2.5.
+const NOTHING_HAPPENS_FOR: Duration = Duration::from_secs(75);
+
+/// The shortest `service.replace_after`, in seconds.
+const REPLACE_AFTER: u64 = 60;
 
 /// What must stay as it is while nothing may be done.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,14 +68,7 @@ async fn the_agent_of_the_leader_is_killed_for_good() {
     let lost = leader(&before);
     let agent = service.agent_of(&before, &lost).unwrap();
     service.cluster.agents()[agent].host_reboot().unwrap();
-    let unreachable =
-        |status: &ServiceStatus| has_waited(status, &lost, "agent_unreachable");
-    service
-        .wait_for("Mesos has given up the agent", unreachable)
-        .await
-        .unwrap();
-    let led = |status: &ServiceStatus| status.leader.is_some() && leader(status) != lost;
-    service.wait_for("another one leads", led).await.unwrap();
+    wait_until_another_leads(&mut service, &lost).await;
     // By itself nothing is replaced, whatever offers come.
     let quiet_since = Instant::now();
     while quiet_since.elapsed() < Duration::from_secs(10) {
@@ -80,26 +77,80 @@ async fn the_agent_of_the_leader_is_killed_for_good() {
         assert_eq!(pod(&status, &lost).unwrap().role, Role::Voter);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let health = service.refused("health").await;
-    let health = health.unwrap();
-    println!("{health}");
+    let ended = service.command_line().unwrap().run("health").await.unwrap();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let degraded = "cluster is degraded: 2 of 3 voters answer";
+    assert!(ended.out.contains(degraded), "{ended:?}");
 
     let asked = service.dcos_etcd(&format!("pod replace {lost}")).await;
     asked.unwrap();
-    let healed = |status: &ServiceStatus| has_another_member(status, &lost, &before);
+    wait_until_healed(service, &lost, agent).await;
+}
+
+/// Takes more than a minute, since no shorter time is allowed.
+#[tokio::test]
+async fn the_agent_of_the_leader_is_killed_with_replace_after() {
+    let mut service = Service::on_agents(4).await.unwrap();
+    service.set_option("service", "replace_after", json!(REPLACE_AFTER));
+    service.start_scheduler(None).unwrap();
+    let mut service = UnderClients::of(service).await.unwrap();
+    let before = service.before.clone();
+    let lost = leader(&before);
+    let agent = service.agent_of(&before, &lost).unwrap();
+    service.cluster.agents()[agent].host_reboot().unwrap();
+    let killed = Instant::now();
+    wait_until_another_leads(&mut service, &lost).await;
+    while killed.elapsed() < Duration::from_secs(REPLACE_AFTER / 2) {
+        let status = service.status().await.unwrap();
+        assert_eq!(member_ids(&status), member_ids(&before));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // The time that has gone by is on record.
+    service.kill_scheduler().unwrap();
+    service.start_scheduler(None).unwrap();
+    let begun = |status: &ServiceStatus| {
+        pod(status, &lost).unwrap().member_id != pod(&before, &lost).unwrap().member_id
+    };
+    service.wait_for("it is replaced", begun).await.unwrap();
+    let waited = killed.elapsed().as_secs();
+    println!("replaced after {waited} s");
+    let due = REPLACE_AFTER..REPLACE_AFTER + 25;
+    assert!(due.contains(&waited), "after {waited} s");
+    wait_until_healed(service, &lost, agent).await;
+}
+
+async fn wait_until_another_leads(service: &mut UnderClients, lost: &str) {
+    let unreachable =
+        |status: &ServiceStatus| has_waited(status, lost, "agent_unreachable");
+    service
+        .wait_for("Mesos has given up the agent", unreachable)
+        .await
+        .unwrap();
+    let led = |status: &ServiceStatus| status.leader.is_some() && leader(status) != lost;
+    service.wait_for("another one leads", led).await.unwrap();
+}
+
+/// Waits until a new member has taken the place of the lost one, elsewhere.
+async fn wait_until_healed(mut service: UnderClients, lost: &str, agent: usize) {
+    let before = service.before.clone();
+    let healed = |status: &ServiceStatus| has_another_member(status, lost, &before);
     service
         .wait_for("a new member has taken its place", healed)
         .await
         .unwrap();
     let (after, _) = service.wait_until_well().await.unwrap();
-    assert_ne!(service.agent_of(&after, &lost).unwrap(), agent);
+    assert_ne!(service.agent_of(&after, lost).unwrap(), agent);
     assert_eq!(after.cluster.cluster_id, before.cluster.cluster_id);
 }
 
 /// Takes more than a minute, for that is how long it looks.
 #[tokio::test]
 async fn two_of_three_agents_are_killed() {
-    let mut service = UnderClients::on_agents(3).await.unwrap();
+    let mut service = Service::on_agents(3).await.unwrap();
+    // It does not matter when quorum is gone.
+    service.set_option("service", "replace_after", json!(REPLACE_AFTER));
+    service.start_scheduler(None).unwrap();
+    let mut service = UnderClients::of(service).await.unwrap();
     let before = service.before.clone();
     let survivor = service.agent_of(&before, "etcd-0").unwrap();
     for agent in (0..3).filter(|agent| *agent != survivor) {
@@ -131,18 +182,17 @@ async fn two_of_three_agents_are_killed() {
     let quiet_since = Instant::now();
     let at_first = left(&service).await;
     assert_eq!((at_first.etcds.len(), at_first.executors.len()), (1, 1));
-    let mut restarted = false;
     while quiet_since.elapsed() < NOTHING_HAPPENS_FOR {
         assert_eq!(left(&service).await, at_first);
-        if !restarted && quiet_since.elapsed() > NOTHING_HAPPENS_FOR / 2 {
-            // Nor does a scheduler that has just started do anything.
-            service.kill_scheduler().unwrap();
-            service.start_scheduler(None).unwrap();
-            service.wait_for("it is said again", told).await.unwrap();
-            restarted = true;
-        }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    // Nor does a scheduler that has just started do anything. Let go, it would
+    // replace the second one once the first one is back.
+    service.kill_scheduler().unwrap();
+    service.set_option("service", "replace_after", json!(0));
+    service.start_scheduler(None).unwrap();
+    service.wait_for("it is said again", told).await.unwrap();
+    assert_eq!(left(&service).await, at_first);
     for command in ["pod replace", "pod reset", "debug pod pause"] {
         let refusal = service.refused(&format!("{command} etcd-0")).await.unwrap();
         assert!(refusal.contains("0 of 3 voters"), "{command}: {refusal}");
