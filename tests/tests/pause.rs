@@ -21,6 +21,12 @@ async fn a_paused_member_waits_for_its_operator() {
     let before = service.before.clone();
     let agent = service.agent_of(&before, "etcd-1").unwrap();
     let volume = service.volume_on(agent).unwrap();
+    let unknown = service.refused("debug pod pause etcd-1 -t other").await;
+    let unknown = unknown.unwrap();
+    assert!(
+        unknown.contains("Task other of pod etcd-1 not found"),
+        "{unknown}"
+    );
     service.dcos_etcd("debug pod pause etcd-1").await.unwrap();
     let said = service.wait_until_said("pod status etcd-1", "PAUSED").await;
     assert_eq!(said.unwrap(), PAUSED);
@@ -64,7 +70,9 @@ async fn a_paused_member_waits_for_its_operator() {
     assert_eq!(still, container);
     assert!(service.process_on("etcd", agent).is_err());
 
-    service.dcos_etcd("debug pod resume etcd-1").await.unwrap();
+    // A pod has one task, which may be named.
+    let resume = service.dcos_etcd("debug pod resume etcd-1 -t node").await;
+    resume.unwrap();
     service
         .wait_for("etcd runs again", is_healthy)
         .await
