@@ -11,6 +11,7 @@ use crate::overrides::PlanName;
 use crate::quorum;
 use crate::record::{Membership, Record};
 use crate::recovery;
+use crate::replacing;
 use crate::restarting;
 use crate::target::Target;
 use crate::waiting::WaitingReason;
@@ -27,9 +28,9 @@ pub(crate) fn surplus(record: &Record, target: &Target) -> Vec<PodIndex> {
 }
 
 /// Whether a pod is one that the target does not want. One that leaves for its
-/// successor is not.
+/// successor goes with it.
 pub(crate) fn is_surplus(target: &Target, index: PodIndex) -> bool {
-    !index.is_leaving() && index.0 >= target.members
+    index.successor().0 >= target.members
 }
 
 /// Lets go of pods that are no members any more. Where one has voted, an operator
@@ -50,7 +51,13 @@ pub(crate) fn let_go_of_former_members(draft: &mut Draft<'_>) {
     }
 }
 
-/// Whether a member may be removed now: while all are well, with the lead elsewhere.
+/// Whether a member is to leave that may be in good health: nobody wants it, or its
+/// successor has joined.
+pub(crate) fn is_to_leave(draft: &Draft<'_>, index: PodIndex) -> bool {
+    is_surplus(&draft.model.target, index) || replacing::has_been_succeeded(draft, index)
+}
+
+/// Whether such a member may be removed now: while all are well, with the lead elsewhere.
 ///
 /// It is removed while it runs, and stopped then: of two voters neither could be
 /// stopped first.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use etcd_launch::PodIndex;
 
+use crate::decommissioning;
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::membership;
@@ -84,7 +85,8 @@ pub(crate) fn are_looked_for(draft: &Draft<'_>) -> bool {
 }
 
 /// Once every voter has everything that was ever acknowledged, no old place of a pod
-/// that votes is needed any more, and of one that does not yet, only the newest. That
+/// that votes or is not wanted any more is needed, and of one that does not vote yet, only the
+/// newest. That
 /// stays so: what is acknowledged later is not there.
 fn note_what_can_be_missed(draft: &mut Draft<'_>) {
     if draft
@@ -120,7 +122,8 @@ fn note_what_can_be_missed(draft: &mut Draft<'_>) {
     for place in abandoned.iter_mut().rev().filter(undecided) {
         let has_successor = pods.get(&place.pod).is_some_and(joined);
         // Until a pod votes again, the newest of its old places is kept for it.
-        place.can_be_missed = has_successor || !kept_for.insert(place.pod);
+        let is_wanted = !decommissioning::is_surplus(&draft.model.target, place.pod);
+        place.can_be_missed = has_successor || !is_wanted || !kept_for.insert(place.pod);
         // While it was needed, it was declined like anything else.
         draft.wants_declined_offers |= place.can_be_missed;
     }

@@ -104,7 +104,7 @@ pub(crate) fn change_one_member(draft: &mut Draft<'_>) {
             return;
         }
     }
-    let is_surplus = decommissioning::is_surplus(&draft.model.target, index);
+    let is_to_leave = decommissioning::is_to_leave(draft, index);
     match draft.pod(index).membership.clone() {
         Membership::Lost { member_id, why } => {
             remove(draft, index, member_id, &why, members);
@@ -112,7 +112,7 @@ pub(crate) fn change_one_member(draft: &mut Draft<'_>) {
         Membership::Founder(enrolled)
         | Membership::Voter(enrolled)
         | Membership::Learner(enrolled)
-            if is_surplus =>
+            if is_to_leave =>
         {
             if decommissioning::may_remove(draft, index) {
                 let why = decommissioning::DECOMMISSIONED;
@@ -143,8 +143,8 @@ fn wait_for_member_list(draft: &mut Draft<'_>) {
 
 /// The pods whose membership is to be changed, the next one first: what is lost goes
 /// first, since etcd takes in nobody while a voter is missing; then what was begun
-/// comes before what is new. Last, members leave that are not wanted: those that are
-/// down first, then the highest.
+/// comes before what is new. Last, members leave that are not needed any more: those that
+/// are down first, then the highest.
 fn pods_to_change(draft: &Draft<'_>) -> Vec<PodIndex> {
     let urgency = |membership: &Membership, placed: bool| match membership {
         Membership::Lost { .. } => Some(0),
@@ -164,7 +164,9 @@ fn pods_to_change(draft: &Draft<'_>) -> Vec<PodIndex> {
                 .is_some_and(|placement| placement.stage == PlacementStage::Confirmed);
             let surplus = decommissioning::is_surplus(&draft.model.target, *index);
             let is_enrolled = pod.membership.enrolled().is_some();
-            let urgency = if surplus && is_enrolled {
+            let votes = !matches!(pod.membership, Membership::Learner(_));
+            let leaves = decommissioning::is_to_leave(draft, *index) && is_enrolled;
+            let urgency = if leaves && votes {
                 4
             } else {
                 urgency(&pod.membership, placed)?
@@ -399,6 +401,18 @@ pub(crate) fn unsettled(draft: &Draft<'_>) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether etcd itself says that a pod's member has no vote. Our own record may not have
+/// heard yet that it was promoted, and others may count on it since.
+pub(crate) fn is_proven_learner(model: &Model, index: PodIndex) -> bool {
+    let pod = model.record.pods.get(&index);
+    let member_id = pod.and_then(|pod| pod.membership.member_id());
+    let list = member_list(model).filter(|list| list.shows_last_change);
+    list.is_some_and(|list| {
+        let mut members = list.members.iter();
+        members.any(|member| Some(member.member_id) == member_id && member.is_learner)
+    })
 }
 
 /// Whether a pod is a voter in good health, and has been for long enough for etcd to

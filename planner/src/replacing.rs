@@ -36,6 +36,9 @@ const REPLACED: &str = "an operator asked for another member in its place";
 /// Why a member is removed that is to be reset.
 const RESET: &str = "an operator asked for a reset: its data is built anew";
 
+/// For how long another agent is looked for before a member in good health makes way.
+const LEAVES_FIRST_AFTER: Duration = Duration::from_secs(60);
+
 /// How long a member's etcd may be silent before it counts as down.
 const SILENT_IS_DOWN_AFTER: Duration = Duration::from_secs(10);
 
@@ -73,7 +76,11 @@ pub enum ReplaceRefusal {
 /// # Errors
 ///
 /// Why not.
-pub fn judge(model: &Model, index: PodIndex) -> Result<(), ReplaceRefusal> {
+pub fn judge(
+    model: &Model,
+    index: PodIndex,
+    how: Exchange,
+) -> Result<(), ReplaceRefusal> {
     let record = &model.record;
     let Some(pod) = record.pods.get(&index) else {
         return Ok(());
@@ -87,7 +94,9 @@ pub fn judge(model: &Model, index: PodIndex) -> Result<(), ReplaceRefusal> {
     if !pod.membership.is_voter() {
         return Ok(());
     }
-    if quorum::voters(record).len() == 1 {
+    let joins_first =
+        how == Exchange::JoinFirst && quorum::is_healthy_voter_seen(model, index);
+    if quorum::voters(record).len() == 1 && !joins_first {
         return Err(ReplaceRefusal::OnlyVoter);
     }
     quorum::may_stop(model, record, index).map_err(|cost| {
@@ -125,10 +134,12 @@ pub(crate) fn begin(model: &mut Model) {
     };
     old.exchange_asked = None;
     old.restart_asked = false;
+    old.leaving_since = Some(model.clock);
     let new = Pod {
         generation: old.generation.next(),
         // What was deployed once is not deployed anew, but recovers.
         deployed: old.deployed,
+        updating: old.updating.take(),
         ..Pod::default()
     };
     model.record.pods.insert(index.leaving(), old);
@@ -173,7 +184,9 @@ fn may_begin(model: &Model, index: PodIndex) -> bool {
     });
     // Once the last exchange has come to rest; else old places would pile up.
     let old_places = &model.record.abandoned;
-    let at_rest = old_places.iter().all(|place| place.can_be_missed);
+    let at_rest = old_places
+        .iter()
+        .all(|place| place.can_be_missed || place.awaits_approval);
     !others_at_work
         && at_rest
         && !busy
@@ -210,7 +223,7 @@ pub(crate) fn exchange_what_is_down_for_long(draft: &mut Draft<'_>) {
         let due = since.plus(after);
         if draft.now() < due {
             draft.wake_at(due);
-        } else if judge(draft.model, index).is_ok()
+        } else if judge(draft.model, index, Exchange::LeaveFirst).is_ok()
             && holding::hold_repair(&draft.record, index).is_none()
         {
             draft.pod_mut(index).exchange_asked = Some(Exchange::LeaveFirst);
@@ -315,6 +328,14 @@ fn leave_first(draft: &mut Draft<'_>, index: PodIndex) {
         }
         return;
     }
+    if matches!(draft.pod(index).membership, Membership::Learner(_))
+        && !membership::is_proven_learner(draft.model, index)
+    {
+        let why = format!("the others have to say that {index} does not vote yet");
+        draft.wait(index, WaitingReason::MembershipUnsettled { why });
+        draft.wake_in(Duration::from_secs(1));
+        return;
+    }
     let condition = condition(draft, index);
     if let Some(busy) = another_at_work(draft, index, condition) {
         draft.wait(index, WaitingReason::OneAtATime { busy });
@@ -352,9 +373,12 @@ fn leave_first(draft: &mut Draft<'_>, index: PodIndex) {
 fn leave_if_not_needed(draft: &mut Draft<'_>, index: PodIndex) {
     let successor = index.successor();
     if draft.pod(index).membership == Membership::Absent {
-        // It has left the cluster; whatever it had is kept as an old place.
-        recovery::abandon_placement(draft, index, REPLACED);
-        draft.record.pods.remove(&index);
+        let launch = draft.pod(index).launch.as_ref();
+        if launch.is_none_or(|launch| launch.end.is_some()) {
+            // It has left the cluster; whatever it had is kept as an old place.
+            recovery::abandon_placement(draft, index, REPLACED);
+            draft.record.pods.remove(&index);
+        }
         return;
     }
     if matches!(draft.pod(index).membership, Membership::Lost { .. }) {
@@ -366,33 +390,61 @@ fn leave_if_not_needed(draft: &mut Draft<'_>, index: PodIndex) {
         leave(draft);
         return;
     }
-    let has_joined = quorum::is_healthy_voter_seen(draft.model, successor)
-        && draft
-            .record
-            .pods
-            .get(&successor)
-            .is_some_and(|pod| pod.membership.is_voter());
     let joins = draft.record.pods.get(&successor).is_some_and(|pod| {
         matches!(
             pod.membership,
             Membership::Adding { .. } | Membership::Learner(_)
         )
     });
-    if !has_joined {
+    // Once its successor has joined, it is removed and then stopped: up to the change
+    // of members.
+    if !has_been_succeeded(draft, index) {
         let down = condition(draft, index) == Condition::Down;
         if !joins && down && quorum::may_stop(draft.model, &draft.record, index).is_ok() {
             leave(draft);
         }
-        let why = format!("it leaves once {successor} is a voter");
+        if is_homeless(draft, index)
+            && quorum::may_stop(draft.model, &draft.record, index).is_ok()
+            && membership::unsettled(draft).is_none()
+        {
+            leave(draft);
+        }
+        let why = format!(
+            "it leaves once {successor} is a voter, or after {} s if no other agent has \
+             room",
+            LEAVES_FIRST_AFTER.as_secs()
+        );
         draft.wait(index, WaitingReason::MembershipUnsettled { why });
-        return;
     }
-    if let Some(why) = membership::unsettled(draft) {
-        draft.wait(index, WaitingReason::MembershipUnsettled { why });
-        draft.wake_in(Duration::from_secs(1));
-        return;
-    }
-    leave(draft);
+}
+
+/// Whether a member that leaves is needed no more: its successor is a voter.
+pub(crate) fn has_been_succeeded(draft: &Draft<'_>, index: PodIndex) -> bool {
+    let successor = index.successor();
+    let pod = draft.record.pods.get(&successor);
+    index.is_leaving()
+        && quorum::is_healthy_voter_seen(draft.model, successor)
+        && pod.is_some_and(|pod| pod.membership.is_voter())
+}
+
+/// Whether no agent has had room for the successor for long. The place that this
+/// member takes, or its agent, may be what is missing then.
+fn is_homeless(draft: &mut Draft<'_>, index: PodIndex) -> bool {
+    let successor = index.successor();
+    let Some(pod) = draft.record.pods.get(&successor) else {
+        return false;
+    };
+    let has_none = pod.placement.is_none() && pod.membership == Membership::Absent;
+    let was_refused = draft
+        .refusals
+        .get(&successor)
+        .is_some_and(|all| !all.is_empty());
+    let Some(since) = draft.pod(index).leaving_since else {
+        return false;
+    };
+    let due = since.plus(LEAVES_FIRST_AFTER);
+    draft.wake_at(due);
+    has_none && was_refused && !draft.accept_in_flight(successor) && draft.now() >= due
 }
 
 /// The next step out: stopped, then removed. True once the rest is up to the change

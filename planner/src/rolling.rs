@@ -15,13 +15,15 @@ use etcd_launch::{Phase, PodIndex};
 use crate::draft::Draft;
 use crate::membership;
 use crate::model::Model;
+use crate::offer::DiskKind;
 use crate::overrides::{PhaseName, PlanName, PlanPart};
 use crate::quorum;
 use crate::record::{
-    Cluster, Failures, KeptBack, Membership, Pod, Record, StopCause, Updating,
+    Cluster, Exchange, Failures, KeptBack, Membership, Pod, Record, StopCause, Updating,
 };
+use crate::replacing;
 use crate::restarting;
-use crate::target::Target;
+use crate::target::{Needs, Target};
 use crate::waiting::WaitingReason;
 
 /// Failed starts in a row after which an update is called failed before its time
@@ -54,11 +56,39 @@ fn is_wanted(target: &Target, index: PodIndex) -> bool {
     index.0 < target.members
 }
 
-/// Whether the pod runs with another recipe than the target's, and is to be changed.
+/// Whether the pod runs with another recipe than the target's or on another kind of
+/// place, and is to be changed.
 fn differs(model: &Model, pod: &Pod) -> bool {
-    let was_launched = pod.membership.enrolled().is_some() && pod.launch.is_some();
+    let was_launched = votes(pod) && pod.launch.is_some();
     let is_other = pod.recipe.as_ref() != Some(&model.target.recipe());
-    was_launched && is_other && kept_back(model, pod).is_none()
+    was_launched
+        && (is_other || is_misplaced(model, pod))
+        && kept_back(model, pod).is_none()
+}
+
+/// Whether a voter's place is not what the target wants, so that it has to move. Its
+/// reservation cannot be changed while its task uses it.
+fn is_misplaced(model: &Model, pod: &Pod) -> bool {
+    let target = &model.target;
+    // Founders' ids are made from their places.
+    if !matches!(model.record.cluster, Cluster::Formed(_)) {
+        return false;
+    }
+    let Some(placement) = pod.placement.as_ref().filter(|_| votes(pod)) else {
+        return false;
+    };
+    let is_whole_disk = target.disk.kind() == Some(DiskKind::Mount);
+    let holds_enough = is_whole_disk && placement.volume_size() >= target.needs.volume;
+    let needs = Needs {
+        volume: if holds_enough {
+            target.needs.volume
+        } else {
+            placement.needs.volume
+        },
+        ..placement.needs
+    };
+    let kind = placement.disk.as_ref().map(|disk| disk.source.kind);
+    needs != target.needs || kind != target.disk.kind()
 }
 
 fn votes(pod: &Pod) -> bool {
@@ -83,7 +113,6 @@ pub(crate) fn choose_recipe(draft: &mut Draft<'_>, index: PodIndex) {
     let has_run = pod.membership.enrolled().is_some_and(|it| it.started);
     if pod.recipe.is_none() || !has_run && !target_fails {
         pod.recipe = Some(wanted);
-        pod.updating = None;
     }
 }
 
@@ -126,6 +155,23 @@ pub(crate) fn roll_one_pod(draft: &mut Draft<'_>) {
         draft.wait(next, WaitingReason::OthersNotWell { why });
         draft.wake_in(Duration::from_secs(1));
         return;
+    }
+    let has_recipe =
+        draft.pod(next).recipe.as_ref() == Some(&draft.model.target.recipe());
+    if plan == PlanName::Update && is_misplaced(draft.model, draft.pod(next)) {
+        match replacing::judge(draft.model, next, Exchange::JoinFirst) {
+            Ok(()) => {
+                begin_move(draft, next);
+                return;
+            }
+            Err(refusal) if has_recipe => {
+                let why = refusal.to_string();
+                draft.wait(next, WaitingReason::CannotMove { why });
+                return;
+            }
+            // Some of what is wanted can be had where it is.
+            Err(_) => {}
+        }
     }
     let runs = |draft: &Draft<'_>| {
         let launch = draft.pod(next).launch.as_ref();
@@ -233,7 +279,10 @@ fn obstacle(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
         .recorded_pods()
         .into_iter()
         .filter(|index| *index != next);
-    let mut updating = others.filter(|index| draft.pod(*index).updating.is_some());
+    let mut updating = others.filter(|index| {
+        let pod = draft.pod(*index);
+        votes(pod) && pod.updating.is_some()
+    });
     if let Some(busy) = updating.next() {
         return Some(format!("{busy} has to become well with what is new"));
     }
@@ -268,6 +317,19 @@ fn begin_update(draft: &mut Draft<'_>, index: PodIndex) {
     });
 }
 
+/// The pod's member is exchanged for one on another place: it leaves when that has
+/// joined.
+fn begin_move(draft: &mut Draft<'_>, index: PodIndex) {
+    let now = draft.now();
+    let pod = draft.pod_mut(index);
+    pod.exchange_asked = Some(Exchange::JoinFirst);
+    pod.updating = Some(Updating {
+        since: now,
+        generation: pod.generation,
+        from: pod.recipe.clone(),
+    });
+}
+
 /// Takes note of updated members that are well, and of those that do not become so.
 fn watch_updates(draft: &mut Draft<'_>) {
     let limit = Duration::from_millis(draft.model.target.update_timeout_ms);
@@ -276,9 +338,12 @@ fn watch_updates(draft: &mut Draft<'_>) {
         let Some(updating) = draft.pod(index).updating.clone() else {
             continue;
         };
-        if !is_formed || !votes(draft.pod(index)) {
-            // Founders become well together, and what is new has nothing to go back to.
+        if !is_formed {
+            // Founders become well together.
             draft.pod_mut(index).updating = None;
+        }
+        // What is new has nothing to go back to.
+        if !is_formed || !votes(draft.pod(index)) {
             continue;
         }
         let launch = draft.pod(index).launch.as_ref();

@@ -8,7 +8,7 @@ use etcd_config::DeployStrategy;
 use etcd_config::placement::PlacementConstraints;
 use etcd_launch::{EtcdProgram, PodIndex, Scheme, Tuning};
 
-use crate::offer::{Megabytes, MilliCpus};
+use crate::offer::{DiskKind, Megabytes, MilliCpus};
 
 /// The wanted state of the service. Immutable once stored; the record points
 /// to it by id.
@@ -175,6 +175,17 @@ pub enum DiskWish {
         /// Made by one of these profiles; empty for a disk without a profile.
         profiles: Vec<String>,
     },
+}
+
+impl DiskWish {
+    /// The kind of disk beside the agent's ROOT disk; none for that itself.
+    pub fn kind(&self) -> Option<DiskKind> {
+        match self {
+            DiskWish::Root => None,
+            DiskWish::Path => Some(DiskKind::Path),
+            DiskWish::Mount { .. } => Some(DiskKind::Mount),
+        }
+    }
 }
 
 impl fmt::Display for DiskWish {

@@ -69,6 +69,11 @@ pub enum WaitingReason {
         /// Who is not.
         why: String,
     },
+    /// The target wants it in another place, and it cannot move now.
+    CannotMove {
+        /// Why not.
+        why: String,
+    },
     /// The member did not become well with what the target wants.
     UpdateFailed {
         /// What went wrong.
@@ -207,6 +212,7 @@ impl WaitingReason {
             WaitingReason::Interrupted { .. } => "interrupted",
             WaitingReason::Paused { .. } => "paused",
             WaitingReason::OthersNotWell { .. } => "others_not_well",
+            WaitingReason::CannotMove { .. } => "cannot_move",
             WaitingReason::UpdateFailed { .. } => "update_failed",
             WaitingReason::UpdateStopped { .. } => "update_stopped",
             WaitingReason::VolumeKept { .. } => "volume_kept",
@@ -288,6 +294,9 @@ impl fmt::Display for WaitingReason {
             ),
             WaitingReason::OthersNotWell { why } => {
                 write!(f, "its turn comes when the others are well: {why}")
+            }
+            WaitingReason::CannotMove { why } => {
+                write!(f, "it has to move for what is wanted, and cannot: {why}")
             }
             WaitingReason::UpdateFailed { why, went_back } => {
                 write!(f, "it does not run with the new target: {why}; ")?;

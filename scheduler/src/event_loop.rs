@@ -330,7 +330,7 @@ impl EventLoop {
         match command {
             Command::RestartPod { pod } => Ok(Event::RestartAsked { pod }),
             Command::ExchangePod { pod, how } => {
-                replacing::judge(&self.model, pod)
+                replacing::judge(&self.model, pod, how)
                     .map_err(|refusal| CommandRefusal::Exchange(pod, refusal, how))?;
                 Ok(Event::ExchangeAsked { pod, how })
             }

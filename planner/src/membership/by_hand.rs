@@ -19,7 +19,7 @@ pub(super) fn take_note(draft: &mut Draft<'_>, index: PodIndex, members: &[Membe
         return;
     };
     let old = enrolled.member_id;
-    if index.is_leaving() || members.iter().any(|member| member.member_id == old) {
+    if members.iter().any(|member| member.member_id == old) {
         return;
     }
     let peer_url = draft.peer_url(index);

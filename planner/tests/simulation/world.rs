@@ -487,6 +487,11 @@ impl World {
     /// to be done about them.
     pub(crate) fn is_well(&self) -> bool {
         let record = &self.model.record;
+        let asked = record.rolling_restart.as_ref().map(|asked| asked.since);
+        let restarted_since = |pod: &etcd_planner::record::Pod| {
+            let issued = pod.launch.as_ref().map(|launch| launch.issued);
+            asked.is_none_or(|asked| issued.is_some_and(|issued| issued >= asked))
+        };
         let decided = record.abandoned.iter().all(|place| !place.awaits_approval);
         let nobody_else =
             decided && record.pods.len() == usize::from(self.model.target.members);
@@ -498,7 +503,13 @@ impl World {
                         && !pod.restart_asked
                         && pod.exchange_asked.is_none()
                         && pod.paused.is_none()
+                        && restarted_since(pod)
                         && pod.recipe.as_ref() == Some(&self.model.target.recipe())
+                        && pod.placement.as_ref().is_some_and(|placement| {
+                            // One alone has nowhere to go.
+                            let alone = self.model.target.members == 1;
+                            alone || placement.needs == self.model.target.needs
+                        })
                 }) && quorum::is_healthy_voter_seen(&self.model, index)
             })
     }

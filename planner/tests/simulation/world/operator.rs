@@ -79,7 +79,7 @@ impl World {
             3 => Exchange::LeaveFirst,
             _ => Exchange::InPlace,
         };
-        let taken = replacing::judge(&self.model, pod).is_ok();
+        let taken = replacing::judge(&self.model, pod, how).is_ok();
         self.note(|| format!("exchange {pod}, {how:?}: {taken}"));
         if taken && self.model.record.pods.contains_key(&pod) {
             self.inbox.push(Event::ExchangeAsked { pod, how });
@@ -89,7 +89,8 @@ impl World {
     fn change_what_is_wanted(&mut self) {
         let before = &self.model.target;
         let (members, heartbeat) = (before.members, before.tuning.heartbeat_interval_ms);
-        match self.pick(6) {
+        match self.pick(7) {
+            6 => self.set_memory(),
             0 => {
                 self.tell_plan(PlanVerb::Start, PlanPart::plan(PlanName::RollingRestart))
             }
@@ -103,6 +104,16 @@ impl World {
                 self.set_target(members, heartbeat);
             }
         }
+    }
+
+    /// Members have to move to places with more memory, or less.
+    fn set_memory(&mut self) {
+        let mem = [1024, 1536][self.pick(2)];
+        self.note(|| format!("target: {mem} MB"));
+        let mut target = Box::new(self.model.target.clone());
+        target.needs.mem = Megabytes(mem);
+        let id = TargetId(format!("{}-{mem}", self.model.target_id.0));
+        self.inbox.push(Event::TargetChanged { id, target });
     }
 
     fn set_target(&mut self, members: u16, heartbeat: u64) {
