@@ -36,9 +36,6 @@ const REPLACED: &str = "an operator asked for another member in its place";
 /// Why a member is removed that is to be reset.
 const RESET: &str = "an operator asked for a reset: its data is built anew";
 
-/// For how long another agent is looked for before a member in good health makes way.
-const LEAVES_FIRST_AFTER: Duration = Duration::from_secs(60);
-
 /// How long a member's etcd may be silent before it counts as down.
 const SILENT_IS_DOWN_AFTER: Duration = Duration::from_secs(10);
 
@@ -134,7 +131,6 @@ pub(crate) fn begin(model: &mut Model) {
     };
     old.exchange_asked = None;
     old.restart_asked = false;
-    old.leaving_since = Some(model.clock);
     let new = Pod {
         generation: old.generation.next(),
         // What was deployed once is not deployed anew, but recovers.
@@ -403,17 +399,7 @@ fn leave_if_not_needed(draft: &mut Draft<'_>, index: PodIndex) {
         if !joins && down && quorum::may_stop(draft.model, &draft.record, index).is_ok() {
             leave(draft);
         }
-        if is_homeless(draft, index)
-            && quorum::may_stop(draft.model, &draft.record, index).is_ok()
-            && membership::unsettled(draft).is_none()
-        {
-            leave(draft);
-        }
-        let why = format!(
-            "it leaves once {successor} is a voter, or after {} s if no other agent has \
-             room",
-            LEAVES_FIRST_AFTER.as_secs()
-        );
+        let why = format!("it leaves once {successor} is a voter");
         draft.wait(index, WaitingReason::MembershipUnsettled { why });
     }
 }
@@ -425,26 +411,6 @@ pub(crate) fn has_been_succeeded(draft: &Draft<'_>, index: PodIndex) -> bool {
     index.is_leaving()
         && quorum::is_healthy_voter_seen(draft.model, successor)
         && pod.is_some_and(|pod| pod.membership.is_voter())
-}
-
-/// Whether no agent has had room for the successor for long. The place that this
-/// member takes, or its agent, may be what is missing then.
-fn is_homeless(draft: &mut Draft<'_>, index: PodIndex) -> bool {
-    let successor = index.successor();
-    let Some(pod) = draft.record.pods.get(&successor) else {
-        return false;
-    };
-    let has_none = pod.placement.is_none() && pod.membership == Membership::Absent;
-    let was_refused = draft
-        .refusals
-        .get(&successor)
-        .is_some_and(|all| !all.is_empty());
-    let Some(since) = draft.pod(index).leaving_since else {
-        return false;
-    };
-    let due = since.plus(LEAVES_FIRST_AFTER);
-    draft.wake_at(due);
-    has_none && was_refused && !draft.accept_in_flight(successor) && draft.now() >= due
 }
 
 /// The next step out: stopped, then removed. True once the rest is up to the change
