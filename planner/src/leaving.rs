@@ -15,8 +15,8 @@ use crate::decommissioning;
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::membership;
-use crate::offer::{Offer, ReservationId};
-use crate::record::{AbandonedPlacement, Cluster, Membership, Pod};
+use crate::offer::{Offer, OperationId, ReservationId};
+use crate::record::{AbandonedPlacement, Cluster, Membership, Pod, Record};
 
 /// An abandoned place that its agent's offers have not shown for this long is not
 /// there. Earlier, the operations that make it may still be under way, or a task
@@ -72,6 +72,17 @@ fn has_not_left(draft: &Draft<'_>, place: &AbandonedPlacement) -> bool {
         pod.is_some_and(|pod| matches!(pod.membership, Membership::Lost { .. }))
     };
     pods.iter().any(is_lost)
+}
+
+/// Forgets a place whose agent has said that nothing of it is reserved any more. Where a
+/// provider of disks has a part in it, only offers tell that both have given it back.
+pub(crate) fn forget_what_was_given_back(record: &mut Record, done: &OperationId) {
+    record.abandoned.retain(|place| {
+        let disk = place.placement.disk.as_ref();
+        let has_provider = disk.is_some_and(|disk| disk.source.provider_id.is_some());
+        let is_done = place.placement.unreserve_operation() == *done;
+        !(place.can_be_missed && is_done) || has_provider
+    });
 }
 
 /// Whether offers are wanted on account of places that are to be given back: as
@@ -142,4 +153,88 @@ fn is_being_given_back(draft: &Draft<'_>, reservation_id: &ReservationId) -> boo
             Effect::Release { placement, .. } if placement.reservation_id == *reservation_id
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offer::{
+        AgentId, Disk, DiskKind, DiskSource, Hostname, Megabytes, MilliCpus, VolumeId,
+    };
+    use crate::record::{Placement, PlacementStage, TargetId};
+    use crate::target::Needs;
+    use crate::time::Timestamp;
+
+    fn place(
+        reservation: &str,
+        can_be_missed: bool,
+        provider: Option<&str>,
+    ) -> AbandonedPlacement {
+        let disk = provider.map(|provider| Disk {
+            source: DiskSource {
+                kind: DiskKind::Mount,
+                root: None,
+                id: None,
+                profile: None,
+                vendor: None,
+                provider_id: Some(provider.to_owned()),
+                metadata: Vec::new(),
+            },
+            size: Megabytes(1),
+        });
+        AbandonedPlacement {
+            pod: PodIndex(0),
+            placement: Placement {
+                agent_id: AgentId("a".into()),
+                hostname: Hostname("h".into()),
+                address: "10.0.0.1".into(),
+                reservation_id: ReservationId(reservation.into()),
+                volume_id: VolumeId("v".into()),
+                needs: Needs {
+                    cpus: MilliCpus(1),
+                    mem: Megabytes(1),
+                    volume: Megabytes(1),
+                    executor_cpus: MilliCpus(1),
+                    executor_mem: Megabytes(1),
+                    executor_disk: Megabytes(1),
+                    client_port: 1,
+                    peer_port: 2,
+                },
+                disk,
+                role: None,
+                base: Vec::new(),
+                domain: None,
+                attributes: Default::default(),
+                stage: PlacementStage::Confirmed,
+            },
+            since: Timestamp(1),
+            why: String::new(),
+            awaits_approval: false,
+            can_be_missed,
+            absent_since: None,
+        }
+    }
+
+    #[test]
+    fn what_the_agent_has_taken_back_is_forgotten() {
+        let check = |done: &str, expected: &[&str]| {
+            let mut record = Record::new(TargetId("t".into()));
+            record.abandoned = vec![
+                place("given-back", true, None),
+                place("kept", false, None),
+                place("in-part", true, Some("provider")),
+            ];
+            forget_what_was_given_back(&mut record, &OperationId(done.into()));
+            let left: Vec<&str> = record
+                .abandoned
+                .iter()
+                .map(|place| place.placement.reservation_id.0.as_str())
+                .collect();
+            assert_eq!(left, expected, "{done}");
+        };
+        check("unreserve__given-back", &["kept", "in-part"]);
+        check("destroy__given-back", &["given-back", "kept", "in-part"]);
+        check("unreserve__kept", &["given-back", "kept", "in-part"]);
+        check("unreserve__in-part", &["given-back", "kept", "in-part"]);
+    }
 }

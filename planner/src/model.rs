@@ -7,6 +7,7 @@ use etcd_launch::{Phase, PodIndex, Refusal};
 use crate::decision::Decision;
 use crate::effect::{Effect, EffectId, InFlight, Outcome};
 use crate::event::{Event, OperationStatus, OperationVerdict, TaskStatus, TaskVerdict};
+use crate::leaving;
 use crate::membership;
 use crate::observed::{
     MesosLink, Observed, OfferStream, Session, TaskEnd, TaskSeen, TaskState,
@@ -193,8 +194,13 @@ impl Model {
     /// An operation that failed is acted on by the next plan, which sees what
     /// else is known of the placement.
     fn note_operation(&mut self, status: OperationStatus) {
-        if status.verdict != OperationVerdict::Failed {
-            return;
+        match status.verdict {
+            OperationVerdict::Open => return,
+            OperationVerdict::Done => {
+                leaving::forget_what_was_given_back(&mut self.record, &status.id);
+                return;
+            }
+            OperationVerdict::Failed => {}
         }
         for (index, pod) in &self.record.pods {
             let Some(placement) = &pod.placement else {

@@ -350,6 +350,11 @@ impl Placement {
         OperationId(format!("reserve__{}", self.reservation_id))
     }
 
+    /// The name of the operation that gives its resources back.
+    pub fn unreserve_operation(&self) -> OperationId {
+        OperationId(format!("unreserve__{}", self.reservation_id))
+    }
+
     /// The name of the operation that creates its volume.
     pub fn create_operation(&self) -> OperationId {
         OperationId(format!("create__{}", self.volume_id))

@@ -62,7 +62,7 @@ pub fn release(
         let volume = reserver.volume(pod, placement);
         operations.extend(named(vec![volume], Operation::destroy, &id, feedback));
     }
-    let id = OperationId(format!("unreserve__{}", placement.reservation_id));
+    let id = placement.unreserve_operation();
     let resources = reserver.reserved(pod, placement);
     operations.extend(named(resources, Operation::unreserve, &id, feedback));
     operations
