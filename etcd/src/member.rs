@@ -92,6 +92,8 @@ pub struct MemberStatus {
     pub raft_index: u64,
     /// The last raft entry that it has applied.
     pub raft_applied_index: u64,
+    /// The newest revision of its key space.
+    pub revision: i64,
     /// Whether it has no vote yet.
     pub is_learner: bool,
     /// What it complains of: alarms, no leader.
@@ -272,6 +274,7 @@ impl MemberClient {
             raft_term: answer.raft_term(),
             raft_index: answer.raft_index(),
             raft_applied_index: answer.raft_applied_index(),
+            revision: header.revision(),
             is_learner: answer.is_learner(),
             errors: answer.errors().to_vec(),
         })

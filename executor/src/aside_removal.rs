@@ -80,6 +80,7 @@ mod tests {
                 raft_term: 2,
                 raft_index: 9,
                 raft_applied_index: 9,
+                revision: 1,
                 is_learner,
                 errors: vec![],
             };

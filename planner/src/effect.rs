@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use etcd_launch::{LaunchSpec, MemberId, PodGeneration, PodIndex};
 
+use crate::alarms::Alarm;
 use crate::offer::{AgentId, ExecutorId, OfferId, TaskId};
 use crate::record::Placement;
 use crate::time::Timestamp;
@@ -90,6 +91,11 @@ pub enum Effect {
         /// Its member id.
         member_id: MemberId,
     },
+    /// Take back an alarm.
+    Disarm {
+        /// Which.
+        alarm: Alarm,
+    },
     /// Ask the leader to hand over.
     MoveLeader {
         /// From which pod.
@@ -136,6 +142,7 @@ impl Effect {
             | Effect::AddLearner { .. }
             | Effect::Promote { .. }
             | Effect::RemoveMember { .. }
+            | Effect::Disarm { .. }
             | Effect::MoveLeader { .. } => true,
             Effect::Suppress
             | Effect::Revive
@@ -152,6 +159,12 @@ impl Effect {
                 | Effect::Promote { .. }
                 | Effect::RemoveMember { .. }
         )
+    }
+
+    /// Whether members say something else afterwards: what they said before then is
+    /// no reason for more of it.
+    pub fn changes_what_members_say(&self) -> bool {
+        self.changes_members() || matches!(self, Effect::Disarm { .. })
     }
 
     /// A short fixed name, for failpoints, metrics and logs.
@@ -185,6 +198,7 @@ impl Effect {
             Effect::AddLearner { .. } => EffectKind::AddLearner,
             Effect::Promote { .. } => EffectKind::Promote,
             Effect::RemoveMember { .. } => EffectKind::RemoveMember,
+            Effect::Disarm { .. } => EffectKind::Disarm,
             Effect::MoveLeader { .. } => EffectKind::MoveLeader,
         }
     }
@@ -239,6 +253,8 @@ effect_kinds! {
     Promote = "promote",
     /// A member is removed.
     RemoveMember = "remove-member",
+    /// An alarm is taken back.
+    Disarm = "disarm",
     /// The lead is handed over.
     MoveLeader = "move-leader",
 }
@@ -280,6 +296,10 @@ impl fmt::Display for Effect {
             }
             Effect::RemoveMember { pod, member_id } => {
                 write!(f, "remove {pod} ({member_id})")
+            }
+            Effect::Disarm { alarm } => {
+                let (kind, member_id) = (alarm.kind.as_str(), alarm.member_id);
+                write!(f, "disarm {kind} of former member {member_id}")
             }
             Effect::MoveLeader { from, to } => {
                 write!(f, "move leader from {from} to {to}")

@@ -3,7 +3,7 @@
 use etcd_launch::{PodIndex, Report};
 
 use crate::effect::{EffectId, Outcome};
-use crate::observed::{Probe, TaskEnd, TaskState};
+use crate::observed::{HashRound, Probe, TaskEnd, TaskState};
 use crate::offer::{
     AgentFacts, AgentId, FrameworkId, Offer, OfferId, OperationId, TaskId,
 };
@@ -45,6 +45,8 @@ pub enum Event {
         /// The answer.
         probe: Probe,
     },
+    /// Members were asked for the hash of what they have at one revision.
+    Hashed(HashRound),
     /// An effect was carried out, or not.
     EffectDone {
         /// Which.

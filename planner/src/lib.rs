@@ -19,6 +19,7 @@
 //! | how do a rolling restart and an update go through the members? | `rolling.rs` |
 //! | how does a member leave that is not wanted any more? | `decommissioning.rs` |
 //! | how is a member paused? | `pausing.rs` |
+//! | what is done about alarms, and about data that differs? | `alarms.rs`, `corruption.rs` |
 //! | may this voter stop now? | `quorum.rs` |
 //! | what is said when quorum is lost? | `quorum_loss.rs` |
 //! | how far had a member come? | `reached.rs` |
@@ -31,8 +32,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alarms;
 mod birth;
 mod constraints;
+mod corruption;
 pub mod decision;
 mod decommissioning;
 mod draft;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use etcd_launch::{MemberId, PodIndex, SupersededIdentity};
 
+use crate::alarms::{self, AlarmKind};
 use crate::decommissioning;
 use crate::draft::Draft;
 use crate::effect::Effect;
@@ -61,6 +62,12 @@ pub(crate) fn member_list(model: &Model) -> Option<MemberList<'_>> {
             shows_last_change: asked.is_none_or(|asked| at > asked)
                 && !change_in_flight(model),
         })
+}
+
+/// The members, from a list that shows all that we have changed.
+pub(crate) fn members_now(model: &Model) -> Option<&[MemberSeen]> {
+    let list = member_list(model).filter(|list| list.shows_last_change)?;
+    Some(list.members)
 }
 
 /// The next step of the one membership change that is under way, or the first
@@ -382,6 +389,13 @@ pub(crate) fn unsettled(draft: &Draft<'_>) -> Option<String> {
     if let Some(why) = by_hand::unfinished(draft.model) {
         return Some(why);
     }
+    let mut alarms = alarms::raised(draft.model).into_iter();
+    if let Some(alarm) = alarms.find(|alarm| alarm.kind == AlarmKind::Corrupt) {
+        return Some(format!(
+            "etcd calls the data of member {} corrupt",
+            alarm.member_id
+        ));
+    }
     let now = draft.now();
     let voters = quorum::voters(&draft.record);
     // One alone has no peers that it could have lost.
@@ -408,9 +422,8 @@ pub(crate) fn unsettled(draft: &Draft<'_>) -> Option<String> {
 pub(crate) fn is_proven_learner(model: &Model, index: PodIndex) -> bool {
     let pod = model.record.pods.get(&index);
     let member_id = pod.and_then(|pod| pod.membership.member_id());
-    let list = member_list(model).filter(|list| list.shows_last_change);
-    list.is_some_and(|list| {
-        let mut members = list.members.iter();
+    members_now(model).is_some_and(|members| {
+        let mut members = members.iter();
         members.any(|member| Some(member.member_id) == member_id && member.is_learner)
     })
 }

@@ -151,6 +151,7 @@ impl Model {
                 }
                 self.observed.probes.insert(pod, probe);
             }
+            Event::Hashed(round) => self.observed.hashes = Some(round),
             Event::EffectDone { id, outcome } => self.apply_outcome(id, outcome, now),
             Event::RestartAsked { pod } => {
                 if let Some(pod) = self.record.pods.get_mut(&pod) {
@@ -416,7 +417,7 @@ impl Model {
         };
         let Outcome::Failed { why } = outcome else {
             // What members said while it was under way does not show it yet.
-            if in_flight.effect.changes_members() {
+            if in_flight.effect.changes_what_members_say() {
                 self.observed.membership_asked = Some(now);
             }
             return;
@@ -444,7 +445,9 @@ impl Model {
             | Effect::MoveLeader { .. } => {
                 self.observed.membership_refused = Some((now, why));
             }
-            Effect::Suppress
+            // The alarm is there as long as it is told of.
+            Effect::Disarm { .. }
+            | Effect::Suppress
             | Effect::Revive
             | Effect::Reconcile { .. }
             | Effect::ReconcileAll => {}
@@ -490,6 +493,7 @@ impl Model {
             }
             Effect::AddLearner { .. }
             | Effect::Promote { .. }
+            | Effect::Disarm { .. }
             | Effect::RemoveMember { .. } => self.observed.membership_asked = Some(now),
             Effect::MoveLeader { from, .. } => {
                 self.observed.leader_moves.insert(*from, now);

@@ -54,6 +54,8 @@ pub struct Observed {
     pub unknown_reservations: BTreeSet<String>,
     /// Whether offers show the pods' volumes.
     pub volumes_seen: BTreeMap<PodIndex, VolumeSeen>,
+    /// The newest comparison of what members have.
+    pub hashes: Option<HashRound>,
     /// How far learners have come, and since when no further.
     pub learners: BTreeMap<PodIndex, LearnerProgress>,
     /// The newest operation of each pod's placement that Mesos said has failed:
@@ -238,6 +240,28 @@ pub struct MemberSeen {
     pub peer_urls: Vec<String>,
     /// Whether it is a learner.
     pub is_learner: bool,
+}
+
+/// What members have at one revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashRound {
+    /// When they were asked.
+    pub at: Timestamp,
+    /// At which revision of the key space.
+    pub revision: i64,
+    /// What they said. Who did not answer is not in it.
+    pub hashes: BTreeMap<PodIndex, HashSeen>,
+}
+
+/// What a member has at a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashSeen {
+    /// Which member.
+    pub member_id: MemberId,
+    /// The hash; to be compared only between equal compactions.
+    pub hash: u32,
+    /// Everything below this revision is gone.
+    pub compact_revision: i64,
 }
 
 /// How far a learner has come, as far as this scheduler knows.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::alarms;
 use crate::birth;
+use crate::corruption;
 use crate::decision::Decision;
 use crate::decommissioning;
 use crate::draft::Draft;
@@ -61,6 +63,8 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     // What is to be done, the most urgent first.
     membership::change_one_member(&mut draft);
     membership::by_hand::stop_former_members(&mut draft);
+    alarms::disarm_those_of_former_members(&mut draft);
+    corruption::exchange_corrupt_members(&mut draft);
     membership::stuck::exchange_stuck_learners(&mut draft);
     replacing::exchange_what_is_down_for_long(&mut draft);
     replacing::exchange_members(&mut draft);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use etcd_launch::{MemberId, PodIndex};
 
+use crate::alarms;
 use crate::model::Model;
 use crate::observed::MemberAnswer;
 use crate::record::Record;
@@ -35,7 +36,7 @@ pub fn is_healthy_voter_seen(model: &Model, index: PodIndex) -> bool {
             && answer.member_id == identity.member_id
             && answer.leader.is_some()
             && !answer.is_learner
-            && !answer.errors.iter().any(|error| error.contains("CORRUPT"))
+            && !alarms::is_corrupt(answer)
     })
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use etcd_launch::PodIndex;
 
+use crate::alarms;
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::holding;
@@ -168,6 +169,7 @@ fn may_begin(model: &Model, index: PodIndex) -> bool {
         Effect::Kill { pod, .. } => *pod == Some(index),
         Effect::Release { .. }
         | Effect::Decline { .. }
+        | Effect::Disarm { .. }
         | Effect::Suppress
         | Effect::Revive
         | Effect::Reconcile { .. }
@@ -264,7 +266,9 @@ pub(crate) fn exchange_members(draft: &mut Draft<'_>) {
     let mut asked = draft
         .recorded_pods()
         .into_iter()
-        .filter(|index| draft.model.record.pods.get(index).is_some_and(is_asked));
+        .filter(|index| is_asked(draft.pod(*index)))
+        .collect::<Vec<_>>()
+        .into_iter();
     let Some(busy) = asked.next() else {
         return;
     };
@@ -290,7 +294,8 @@ fn condition(draft: &Draft<'_>, index: PodIndex) -> Condition {
     if quorum::is_healthy_voter_seen(model, index) {
         return Condition::Well;
     }
-    if !draft.pod(index).membership.is_voter() {
+    let answer = quorum::fresh_answer(model, index);
+    if !draft.pod(index).membership.is_voter() || answer.is_some_and(alarms::is_corrupt) {
         // Nobody counts on it.
         return Condition::Down;
     }

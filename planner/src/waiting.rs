@@ -136,6 +136,11 @@ pub enum WaitingReason {
         /// Failures in a row.
         failures: u32,
     },
+    /// The members' data is not the same.
+    DataDiffers {
+        /// What differs.
+        why: String,
+    },
     /// Launched; what the executor last reported.
     Launching {
         /// In the executor's words.
@@ -223,6 +228,7 @@ impl WaitingReason {
             WaitingReason::BackOff { .. } => "back_off",
             WaitingReason::DataBehind { .. } => "data_behind",
             WaitingReason::DataDamaged { .. } => "data_damaged",
+            WaitingReason::DataDiffers { .. } => "data_differs",
             WaitingReason::Launching { .. } => "launching",
             WaitingReason::NoQuorum { .. } => "no_quorum",
             WaitingReason::AgentUnreachable { .. } => "agent_unreachable",
@@ -352,6 +358,7 @@ impl fmt::Display for WaitingReason {
                 "data damaged: reset or replace (launched in vain {}: {why})",
                 times(*failures)
             ),
+            WaitingReason::DataDiffers { why } => f.write_str(why),
             WaitingReason::Launching { phase } => write!(f, "launched: {phase}"),
             WaitingReason::NoQuorum { what } => write!(f, "no quorum: {what}"),
             WaitingReason::AgentUnreachable { hostname } => {

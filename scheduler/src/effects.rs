@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use etcd_admin::member::MemberClient;
 use etcd_launch::PodIndex;
+use etcd_planner::alarms::AlarmKind;
 use etcd_planner::effect::{Operation, Outcome};
 use etcd_planner::{Effect, EffectId, Event};
 use mesos_v1::scheduler::{Call, call};
@@ -174,6 +175,7 @@ pub fn mesos_call(
         Effect::AddLearner { .. }
         | Effect::Promote { .. }
         | Effect::RemoveMember { .. }
+        | Effect::Disarm { .. }
         | Effect::MoveLeader { .. } => return Ok(None),
     };
     Ok(Some(call))
@@ -278,6 +280,17 @@ async fn ask_members(effect: &Effect, client_urls: &[String]) -> Result<(), Stri
             Effect::Promote { member_id, .. } => client.promote(member_id.0).await,
             Effect::RemoveMember { member_id, .. } => client.remove(member_id.0).await,
             Effect::MoveLeader { to, .. } => client.move_leader(to.0).await,
+            Effect::Disarm { alarm } => {
+                let kind = match alarm.kind {
+                    AlarmKind::NoSpace => etcd_admin::member::AlarmKind::NoSpace,
+                    AlarmKind::Corrupt => etcd_admin::member::AlarmKind::Corrupt,
+                    AlarmKind::Other(_) => return Err("an unknown alarm".to_owned()),
+                };
+                let member_id = alarm.member_id.0;
+                client
+                    .disarm(etcd_admin::member::Alarm { member_id, kind })
+                    .await
+            }
             _ => return Err("not an effect on etcd".to_owned()),
         };
         match result {

@@ -11,6 +11,7 @@ pub mod event_loop;
 pub mod events;
 pub mod failpoint;
 pub mod framework;
+pub mod hashing;
 pub mod http;
 pub mod logging;
 pub mod metrics;

@@ -25,6 +25,7 @@ use crate::effects::{self, FileSource};
 use crate::event_loop::{EventLoop, LoopError, Wiring};
 use crate::events::{EventLog, Journal};
 use crate::framework;
+use crate::hashing;
 use crate::http::access::{Access, TokenFileError};
 use crate::http::{self, ApiState, ServiceFacts};
 use crate::metrics::Metrics;
@@ -168,6 +169,10 @@ pub async fn run(
     ));
     tokio::spawn(agents::ask_for_agents(
         operator,
+        published.clone(),
+        results_sender.clone(),
+    ));
+    tokio::spawn(hashing::compare_members(
         published.clone(),
         results_sender.clone(),
     ));

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
 use etcd_tests::under_clients::{has_another_member, pod};
 use etcd_tests::{Service, UnderClients, etcd};
 use serde_json::json;
@@ -90,4 +91,32 @@ async fn the_only_voter_is_not_reset() {
     let (after, _) = service.wait_until_well().await.unwrap();
     assert_eq!(after.pods[0].member_id, service.before.pods[0].member_id);
     assert_eq!(after.pods[0].task_id, service.before.pods[0].task_id);
+}
+
+/// Nobody can write while etcd calls a member corrupt. It begins anew by itself, since
+/// the others have the same data, and its alarm is taken back.
+#[tokio::test]
+async fn a_member_that_etcd_calls_corrupt() {
+    let mut service = UnderClients::on_agents(3).await.unwrap();
+    let before = service.before.clone();
+    let member_id = pod(&before, "etcd-1").unwrap().member_id.clone().unwrap();
+    let mut client = etcd::client(&before).await.unwrap();
+    let mut options = AlarmOptions::new();
+    options.with_member(u64::from_str_radix(&member_id, 16).unwrap());
+    client
+        .alarm(AlarmAction::Activate, AlarmType::Corrupt, Some(options))
+        .await
+        .unwrap();
+    let begun_anew = |status: &_| has_another_member(status, "etcd-1", &before);
+    let what = "etcd-1 is another member";
+    let after = service.wait_for(what, begun_anew).await.unwrap();
+    let alarms = after
+        .warnings
+        .iter()
+        .filter(|warning| warning.contains("alarm"));
+    assert_eq!(alarms.count(), 0, "{:?}", after.warnings);
+    etcd::put(&after, "after", "the alarm").await.unwrap();
+    service.wait_until_well().await.unwrap();
+    let events = service.dcos_etcd("events").await.unwrap();
+    assert!(events.contains("etcd-1"), "{events}");
 }

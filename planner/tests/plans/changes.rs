@@ -14,7 +14,7 @@ fn changed(mut model: Model, update_strategy: DeployStrategy) -> Model {
 }
 
 /// All have answered for a minute.
-fn settle(model: &mut Model) {
+pub(super) fn settle(model: &mut Model) {
     let since = Timestamp(NOW.0 - 60_000);
     for index in model.record.pods.keys() {
         model.observed.answering_since.insert(*index, since);

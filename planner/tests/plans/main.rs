@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod changes;
+mod corruption;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -116,7 +117,7 @@ fn pod(index: u16) -> Pod {
     let agent_id = AgentId(format!("agent-{index}"));
     Pod {
         membership: Membership::Voter(Enrolled {
-            member_id: MemberId(index.into()),
+            member_id: member_id(index),
             peer_url: format!("http://{address}:2380"),
             launched: true,
             started: true,
@@ -154,9 +155,14 @@ fn pod(index: u16) -> Pod {
     }
 }
 
+/// Not 0, with which etcd means nobody.
+fn member_id(index: u16) -> MemberId {
+    MemberId(u64::from(index) + 1)
+}
+
 fn member_seen(index: u16) -> MemberSeen {
     MemberSeen {
-        member_id: MemberId(index.into()),
+        member_id: member_id(index),
         name: PodIndex(index).task_name(),
         peer_urls: vec![format!("http://10.0.0.{index}:2380")],
         is_learner: false,
@@ -166,9 +172,9 @@ fn member_seen(index: u16) -> MemberSeen {
 fn answer(index: PodIndex) -> MemberAnswer {
     MemberAnswer {
         cluster_id: ClusterId(1),
-        member_id: MemberId(index.0.into()),
+        member_id: member_id(index.0),
         version: "3.5.30".into(),
-        leader: Some(MemberId(0)),
+        leader: Some(member_id(0)),
         raft_term: 2,
         raft_index: 11,
         raft_applied_index: 11,

@@ -2,35 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use etcd_launch::MemberId;
+use etcd_planner::alarms::{Alarm, AlarmKind};
 
 use crate::published::Published;
-
-/// An alarm as a member's status tells it: `memberID:14684413584599728860
-/// alarm:NOSPACE `. Every member tells every alarm of its cluster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Alarm {
-    kind: String,
-    member_id: MemberId,
-}
-
-impl Alarm {
-    fn parse(error: &str) -> Option<Self> {
-        let mut words = error.split_whitespace();
-        let member_id = words.next()?.strip_prefix("memberID:")?.parse().ok()?;
-        let kind = words.next()?.strip_prefix("alarm:")?.to_owned();
-        words.next().is_none().then_some(Alarm {
-            kind,
-            member_id: MemberId(member_id),
-        })
-    }
-}
 
 /// A complaint, with ids as `etcdctl` prints them.
 pub(super) fn in_words(error: &str) -> String {
     Alarm::parse(error).map_or_else(
         || error.trim().to_owned(),
-        |alarm| format!("{} of member {}", alarm.kind, alarm.member_id),
+        |alarm| format!("{} of member {}", alarm.kind.as_str(), alarm.member_id),
     )
 }
 
@@ -58,13 +38,14 @@ fn warning(published: &Published, alarm: &Alarm) -> String {
     let pod = pods
         .find(|(_, pod)| pod.membership.member_id() == Some(*member_id))
         .map_or_else(|| "none of ours".to_owned(), |(index, _)| index.to_string());
-    let advice = match kind.as_str() {
-        "NOSPACE" => {
+    let advice = match kind {
+        AlarmKind::NoSpace => {
             ": its database is full, so etcd takes no more writes, and goes on to serve \
              reads; compact, defragment every member, then disarm the alarm"
         }
         _ => "",
     };
+    let kind = kind.as_str();
     format!("alarm {kind} of member {member_id} ({pod}){advice}")
 }
 

@@ -26,7 +26,7 @@ const BETWEEN_OPERATIONS: Duration = Duration::from_millis(10);
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// Pause after a write that was refused because the database is full. etcd may say so
 /// and have written, so each refusal is one more unknown outcome.
-const WHILE_FULL: Duration = Duration::from_secs(2);
+const WHILE_REFUSED: Duration = Duration::from_secs(2);
 /// Leases are revoked, they do not expire.
 const LEASE_SECONDS: i64 = 3600;
 
@@ -119,8 +119,8 @@ pub(super) async fn work(
             }
             Err(error) => {
                 member.after_failure().await;
-                if is_full(&error) {
-                    tokio::time::sleep(WHILE_FULL).await;
+                if refuses_writes(&error) {
+                    tokio::time::sleep(WHILE_REFUSED).await;
                 }
             }
         }
@@ -129,8 +129,10 @@ pub(super) async fn work(
     operations
 }
 
-fn is_full(error: &Error) -> bool {
-    error.to_string().contains("database space exceeded")
+/// Whether etcd takes no writes for some time: outcomes that nobody knows pile up else.
+fn refuses_writes(error: &Error) -> bool {
+    let said = error.to_string();
+    said.contains("database space exceeded") || said.contains("corrupt cluster")
 }
 
 /// What a client does next: different for each client, the same in every run.

@@ -193,6 +193,7 @@ impl World {
                     .map(|_| ())
                     .ok_or("member not found".into())
             }),
+            Effect::Disarm { .. } => Ok(()),
             Effect::MoveLeader { to, .. } => self.with_quorum(|cluster| {
                 cluster.leader = Some(*to);
                 cluster.term += 1;
