@@ -293,6 +293,8 @@ fn take_note_of_member_list(
         Membership::Lost { member_id, .. } => {
             let removed = members.iter().all(|member| member.member_id != member_id);
             if let (true, Some(cluster_id)) = (removed, cluster_id) {
+                // They were declined while it was being removed.
+                draft.wants_declined_offers = true;
                 let pod = draft.pod_mut(index);
                 pod.superseded.insert(SupersededIdentity {
                     cluster_id,

@@ -33,6 +33,8 @@ use etcd_api::status::ServiceStatus;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use clients::PREFIX;
+
 use clients::Endpoints;
 use history::{Change, Operation};
 use linearizable::Verdict;
@@ -70,7 +72,12 @@ pub struct Witness {
 impl Witness {
     /// Sets clients to work on these members, and waits until they are at it.
     pub async fn start(status: &ServiceStatus) -> Result<Self> {
-        let endpoints = Arc::new(Mutex::new(Endpoints::of(status)));
+        Witness::start_at(client_urls(status)).await
+    }
+
+    /// The same for members that are there, of whatever cluster.
+    pub async fn start_at(client_urls: Vec<String>) -> Result<Self> {
+        let endpoints = Arc::new(Mutex::new(Endpoints::at(client_urls)));
         let begun = Instant::now();
         let (over, is_over) = watch::channel(false);
         let from = clients::revision(&endpoints)
@@ -124,7 +131,12 @@ impl Witness {
 
     /// Tells the clients where members are now, as discovery would.
     pub fn members_are(&self, status: &ServiceStatus) {
-        *clients::lock(&self.endpoints) = Endpoints::of(status);
+        self.members_are_at(client_urls(status));
+    }
+
+    /// The same for members that are there.
+    pub fn members_are_at(&self, client_urls: Vec<String>) {
+        *clients::lock(&self.endpoints) = Endpoints::at(client_urls);
     }
 
     /// Lets the clients do enough and then end, reads every key once more, and waits until the watch
@@ -154,6 +166,12 @@ impl Witness {
             until: revision,
         })
     }
+}
+
+/// Where clients find the members.
+pub fn client_urls(status: &ServiceStatus) -> Vec<String> {
+    let urls = status.pods.iter().filter_map(|pod| pod.client_url.clone());
+    urls.collect()
 }
 
 /// What the witness has to say.

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use etcd_api::status::ServiceStatus;
 use etcd_client::{
     Client, Compare, CompareOp, ConnectOptions, Error, EventType, KeyValue, PutOptions,
     Txn, TxnOp, WatchOptions,
@@ -16,7 +15,8 @@ use super::history::{Change, Deed, Operation, Value};
 
 /// Few keys, so that clients meet.
 pub(super) const KEYS: u8 = 6;
-const PREFIX: &str = "witness/";
+/// What the keys of a witness begin with. There must be none when it begins.
+pub const PREFIX: &str = "witness/";
 
 /// How long one call may take. What takes longer has an unknown outcome.
 const CALL_LIMIT: Duration = Duration::from_secs(3);
@@ -36,11 +36,8 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    pub(super) fn of(status: &ServiceStatus) -> Self {
-        let urls = status.pods.iter().filter_map(|pod| pod.client_url.clone());
-        Endpoints {
-            urls: urls.collect(),
-        }
+    pub(super) fn at(urls: Vec<String>) -> Self {
+        Endpoints { urls }
     }
 }
 

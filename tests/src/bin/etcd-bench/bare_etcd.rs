@@ -8,7 +8,6 @@
 //! seconds longer than three that are started one after the other.
 
 use std::net::Ipv4Addr;
-use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,6 +25,9 @@ pub(crate) const WAYS: [(&str, Duration); 2] = [
 
 /// Addresses of the cluster's lease that neither master nor agents use.
 pub(crate) const HOSTS: [u8; 3] = [101, 102, 103];
+
+/// The quota of a small database.
+pub(crate) const SMALL_QUOTA_MB: u64 = 64;
 
 /// Killed when dropped.
 pub(crate) struct Running(pub(crate) Vec<Child>);
@@ -60,8 +62,9 @@ pub(crate) async fn birth(service: &Service, pause: Duration) -> Result<Duration
             tokio::time::sleep(pause).await;
         }
         let founders = ClusterStart {
-            members: 0..hosts.len(),
+            members: (0..hosts.len()).collect(),
             state: "new",
+            quota_mb: SMALL_QUOTA_MB,
         };
         running
             .0
@@ -95,26 +98,31 @@ pub(crate) async fn is_healthy(client: &reqwest::Client, url: &str) -> bool {
 /// What a process is told of its cluster.
 pub(crate) struct ClusterStart {
     /// Which of the hosts belong to it.
-    pub(crate) members: Range<usize>,
+    pub(crate) members: Vec<usize>,
     /// etcd's `--initial-cluster-state`.
     pub(crate) state: &'static str,
+    /// The most that the database may hold, in MB (2^20 bytes).
+    pub(crate) quota_mb: u64,
 }
 
 /// With the tunables that the service gives its members by default.
 pub(crate) fn start(
     etcd: &Path,
     number: usize,
-    hosts: &[Ipv4Addr; 3],
+    hosts: &[Ipv4Addr],
     cluster: &ClusterStart,
     directory: &Path,
 ) -> Result<Child> {
     let peers: Vec<String> = cluster
         .members
-        .clone()
-        .map(|number| format!("bare-{number}=http://{}:2380", hosts[number]))
+        .iter()
+        .map(|number| format!("bare-{number}=http://{}:2380", hosts[*number]))
         .collect();
     let host = hosts[number];
-    let log = std::fs::File::create(directory.join(format!("log-{number}")))?;
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(directory.join(format!("log-{number}")))?;
     let child = Command::new(etcd)
         .arg(format!("--name=bare-{number}"))
         .arg(format!("--data-dir=data-{number}"))
@@ -126,7 +134,8 @@ pub(crate) fn start(
         .arg(format!("--initial-cluster-state={}", cluster.state))
         .arg("--initial-cluster-token=bare")
         .args(["--heartbeat-interval=100", "--election-timeout=1000"])
-        .args(["--snapshot-count=10000", "--quota-backend-bytes=67108864"])
+        .arg("--snapshot-count=10000")
+        .arg(format!("--quota-backend-bytes={}", cluster.quota_mb << 20))
         .args(["--logger=zap", "--log-outputs=stderr"])
         .current_dir(directory)
         .stdin(Stdio::null())

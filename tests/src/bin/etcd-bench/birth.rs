@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use etcd_tests::{Service, service};
 
 use crate::timeline::{self, Timeline};
-use crate::{Build, Goal, Row, bare_etcd, median};
+use crate::{Build, Goal, Row, bare_etcd, median, shown};
 
 /// Enough for a median that one slow election does not move.
 const ROUNDS: usize = 10;
@@ -116,17 +116,4 @@ impl Births {
     fn median(&self) -> Duration {
         median(self.times.iter().copied())
     }
-}
-
-fn shown(times: &[Duration]) -> String {
-    let median = median(times.iter().copied());
-    let least = times.iter().min().copied().unwrap_or_default();
-    let most = times.iter().max().copied().unwrap_or_default();
-    format!(
-        "{:.2} s (median of {}; {:.2} to {:.2})",
-        median.as_secs_f64(),
-        times.len(),
-        least.as_secs_f64(),
-        most.as_secs_f64()
-    )
 }

@@ -4,17 +4,15 @@
 //! Either way etcd sets the pace: it takes no new member before all present ones
 //! have been connected for five seconds, and promotes no learner that is behind.
 
-use std::net::Ipv4Addr;
-use std::path::Path;
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use etcd_tests::{Service, programs, service};
 use serde_json::json;
 
-use crate::bare_etcd::{self, ClusterStart, HOSTS, Running};
+use crate::bare_etcd::{self, ClusterStart, HOSTS, Running, SMALL_QUOTA_MB};
 use crate::birth::LOOK_AGAIN;
+use crate::by_hand::{until_taken, wait_until_healthy};
 use crate::{Goal, Row, median};
 
 /// Each takes some 20 seconds.
@@ -121,8 +119,9 @@ async fn grow_by_hand(service: &Service) -> Result<Duration> {
         .timeout(Duration::from_secs(5))
         .build()?;
     let founder = ClusterStart {
-        members: 0..1,
+        members: vec![0],
         state: "new",
+        quota_mb: SMALL_QUOTA_MB,
     };
     let mut running = Running(vec![bare_etcd::start(
         &etcd, 0, &hosts, &founder, &directory,
@@ -138,8 +137,9 @@ async fn grow_by_hand(service: &Service) -> Result<Duration> {
         let answer: serde_json::Value = serde_json::from_slice(&added.stdout)?;
         let id = answer["member"]["ID"].as_u64().context("no member id")?;
         let cluster = ClusterStart {
-            members: 0..number + 1,
+            members: (0..=number).collect(),
             state: "existing",
+            quota_mb: SMALL_QUOTA_MB,
         };
         running.0.push(bare_etcd::start(
             &etcd, number, &hosts, &cluster, &directory,
@@ -152,40 +152,4 @@ async fn grow_by_hand(service: &Service) -> Result<Duration> {
     drop(running);
     std::fs::remove_dir_all(directory)?;
     Ok(taken)
-}
-
-async fn wait_until_healthy(client: &reqwest::Client, host: Ipv4Addr) -> Result<()> {
-    let started = Instant::now();
-    let url = format!("http://{host}:2379/health");
-    while !bare_etcd::is_healthy(client, &url).await {
-        if started.elapsed() > service::PATIENCE {
-            bail!("the bare etcd on {host} is not healthy");
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
-}
-
-/// Calls etcdctl until it succeeds.
-async fn until_taken(
-    binaries: &Path,
-    endpoint: Ipv4Addr,
-    arguments: &[&str],
-) -> Result<Output> {
-    let started = Instant::now();
-    loop {
-        let output = Command::new(binaries.join("etcdctl"))
-            .env("ETCDCTL_API", "3")
-            .arg(format!("--endpoints=http://{endpoint}:2379"))
-            .args(arguments)
-            .output()?;
-        if output.status.success() {
-            return Ok(output);
-        }
-        if started.elapsed() > service::PATIENCE {
-            let why = String::from_utf8_lossy(&output.stderr).into_owned();
-            bail!("etcdctl {arguments:?} is still refused: {why}");
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
 }

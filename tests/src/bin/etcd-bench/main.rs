@@ -1,22 +1,28 @@
 //! `make bench`: the figures of the README, measured on this machine and
-//! printed as a Markdown table. `etcd-bench growth` and `etcd-bench
-//! memory` measure that alone.
+//! printed as a Markdown table. `etcd-bench growth`, and so on, measures that alone.
 //!
 //! | figure | file |
 //! |---|---|
 //! | from the scheduler's start to three healthy voters | `birth.rs` |
 //! | three bare etcd processes, to compare with | `bare_etcd.rs` |
 //! | growth from one member to three, and by hand | `growth.rs` |
+//! | replacement of a dead member, and by hand | `replacement.rs` |
+//! | the longest time without a write while members change | `gaps.rs`, `writer.rs` |
+//! | a cluster that is looked after by hand, to compare with | `by_hand.rs` |
 //! | where the time of a birth goes | `timeline.rs` |
 //! | memory at rest, sizes of programs | `footprint.rs` |
 //! | speed of the simulation | `simulation.rs` |
 
 mod bare_etcd;
 mod birth;
+mod by_hand;
 mod footprint;
+mod gaps;
 mod growth;
+mod replacement;
 mod simulation;
 mod timeline;
+mod writer;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,7 +44,14 @@ async fn main() -> Result<()> {
     let alone = match std::env::args().nth(1).as_deref() {
         Some("growth") => Some(growth::rows().await?),
         Some("memory") => Some(footprint::memory_at_rest(&builds[0]).await?),
-        Some(other) => anyhow::bail!("{other}: growth and memory can be measured alone"),
+        Some("gaps") => Some(gaps::rows().await?),
+        Some("replacement") => Some(replacement::rows().await?),
+        Some("replacement-small") => Some(replacement::small().await?),
+        Some("replacement-large") => Some(replacement::large().await?),
+        Some(other) => anyhow::bail!(
+            "{other}: growth, memory, gaps, replacement, replacement-small and \
+             replacement-large can be measured alone"
+        ),
         None => None,
     };
     if let Some(rows) = alone {
@@ -61,6 +74,8 @@ async fn main() -> Result<()> {
         rows.extend(footprint::sizes(release)?);
     }
     rows.extend(growth::rows().await?);
+    rows.extend(replacement::rows().await?);
+    rows.extend(gaps::rows().await?);
     rows.extend(simulation);
 
     println!("{}\n", machine()?);
@@ -137,4 +152,18 @@ pub(crate) fn median(times: impl IntoIterator<Item = Duration>) -> Duration {
         n if n % 2 == 1 => times[n / 2],
         n => (times[n / 2 - 1] + times[n / 2]) / 2,
     }
+}
+
+/// The median of times, and the range that they are in.
+pub(crate) fn shown(times: &[Duration]) -> String {
+    let median = median(times.iter().copied());
+    let least = times.iter().min().copied().unwrap_or_default();
+    let most = times.iter().max().copied().unwrap_or_default();
+    format!(
+        "{:.2} s (median of {}; {:.2} to {:.2})",
+        median.as_secs_f64(),
+        times.len(),
+        least.as_secs_f64(),
+        most.as_secs_f64()
+    )
 }
