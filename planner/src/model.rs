@@ -13,6 +13,7 @@ use crate::observed::{
     MesosLink, Observed, OfferStream, Session, TaskEnd, TaskSeen, TaskState,
 };
 use crate::offer::TaskId;
+use crate::overrides::PlanName;
 use crate::plan_commands;
 use crate::reached;
 use crate::record::{
@@ -186,6 +187,8 @@ impl Model {
     /// Goes on under another target. Reasons against one that was refused are
     /// answered by it.
     fn change_target(&mut self, id: TargetId, target: Target) {
+        // What was said about the steps of the last change was not said of this one.
+        self.record.overrides.forget_forced(PlanName::Update);
         self.record.target = id.clone();
         self.target_id = id;
         self.target = target;

@@ -1,7 +1,7 @@
 //! Restarts that go through all members, one after the other: the rolling restart
 //! that an operator asks for, and the update to a changed target.
 //!
-//! What a member runs with is its [`Recipe`]. It is recorded with the pod and changed
+//! What a member runs with is its [`crate::target::Recipe`]. It is recorded with the pod and changed
 //! here alone, so that a member that ends by itself while a change is rolled out comes
 //! back as it was: a change that does no good reaches one member and no other.
 //!
@@ -23,7 +23,7 @@ use crate::record::{
 };
 use crate::replacing;
 use crate::restarting;
-use crate::target::{Needs, Target};
+use crate::target::{Needs, Recipe, Target};
 use crate::waiting::WaitingReason;
 
 /// Failed starts in a row after which an update is called failed before its time
@@ -389,7 +389,11 @@ fn failing(draft: &Draft<'_>, index: PodIndex) -> Option<String> {
 /// The update goes no further, and the member that failed goes back if it is to.
 fn give_up(draft: &mut Draft<'_>, index: PodIndex, updating: Updating, why: String) {
     let target = draft.model.target_id.clone();
-    let goes_back = draft.model.target.update_rollback && updating.from.is_some();
+    // Another program is not served any more.
+    let program = &draft.model.target.program;
+    let can_go_back = |from: &Recipe| from.program == *program;
+    let goes_back = draft.model.target.update_rollback
+        && updating.from.as_ref().is_some_and(can_go_back);
     let pod = draft.pod_mut(index);
     pod.kept_back = Some(KeptBack {
         target,

@@ -71,6 +71,33 @@ fn an_update_goes_through_followers_first() {
     );
 }
 
+/// What was passed over in one change is not passed over in the next.
+#[test]
+fn a_change_supersedes_the_last_one() {
+    let mut model = changed(service(Parallel, 3), Serial);
+    let command = PlanCommand {
+        verb: PlanVerb::ForceComplete,
+        part: part(&["update"]),
+        by: "alice".into(),
+    };
+    model.apply(Event::PlanCommand(command), NOW);
+    let mut target = Box::new(model.target.clone());
+    target.tuning.heartbeat_interval_ms = 200;
+    let id = TargetId("t3".into());
+    model.apply(Event::TargetChanged { id, target }, NOW);
+    check(
+        model,
+        "interrupt update",
+        "deploy (serial): COMPLETE
+          agents (parallel): COMPLETE: COMPLETE COMPLETE COMPLETE
+        update (serial): WAITING
+          agents (serial): PENDING: PENDING PENDING PENDING
+        etcd-0: interrupted
+        etcd-1: interrupted
+        etcd-2: interrupted",
+    );
+}
+
 #[test]
 fn an_update_waits_for_whoever_is_not_well() {
     let mut model = changed(service(Parallel, 3), Serial);
