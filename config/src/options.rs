@@ -178,7 +178,7 @@ section! {
             Kind::JsonText(text::PLACEMENT), FREE;
 
         /// Processor share of each member, in cpus.
-        cpus: MilliCpus = MilliCpus(1_000), CPUS, RESTART;
+        cpus: MilliCpus = MilliCpus(1_000), CPUS, REPLACE;
 
         /// Memory of each member in MB (2^20 bytes), without the executor's.
         ///
@@ -191,7 +191,7 @@ section! {
         /// about 0.5 KB for each key (measured with a million keys): many small keys
         /// need more memory than their database does disk. The original package's
         /// default was 256 MB.
-        mem: Megabytes = Megabytes(1_024), megabytes(128), RESTART;
+        mem: Megabytes = Megabytes(1_024), megabytes(128), REPLACE;
 
         /// Size of each member's volume in MB (2^20 bytes). At least `etcd.quota` and
         /// 400 MB of log are demanded.
@@ -342,14 +342,14 @@ section! {
             Kind::Whole { unit: "seconds", min: 60, max: 31_536_000 }, PROCESS;
 
         /// Processor share of each executor, in cpus, beside its member's.
-        executor_cpus: MilliCpus = MilliCpus(100), EXECUTOR_CPUS, RESTART;
+        executor_cpus: MilliCpus = MilliCpus(100), EXECUTOR_CPUS, REPLACE;
 
         /// Memory of each executor in MB, beside its member's.
-        executor_mem: Megabytes = Megabytes(32), megabytes(32), RESTART;
+        executor_mem: Megabytes = Megabytes(32), megabytes(32), REPLACE;
 
         /// Sandbox space of each executor in MB: binaries and logs, beside the
         /// member's volume.
-        executor_disk: Megabytes = Megabytes(256), megabytes(128), RESTART;
+        executor_disk: Megabytes = Megabytes(256), megabytes(128), REPLACE;
     }
 }
 

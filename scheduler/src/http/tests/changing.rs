@@ -149,8 +149,8 @@ async fn a_change_and_what_is_told_of_it() {
         json!([
             {"option": "node.count", "from": 3, "to": 5, "class": "scale",
              "meaning": "members are added or removed, one at a time"},
-            {"option": "node.mem", "from": 1024, "to": 2048, "class": "rolling_restart",
-             "meaning": "members are restarted in place, one at a time"},
+            {"option": "node.mem", "from": 1024, "to": 2048, "class": "rolling_replace",
+             "meaning": "members are exchanged for new ones on new volumes, one at a time"},
         ])
     );
     // The leader is the last.
