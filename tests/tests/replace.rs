@@ -111,15 +111,25 @@ async fn the_scheduler_is_killed_meanwhile() {
     let mut service = deployed_on(4).await;
     let before = service.status().await.unwrap();
     let witness = Witness::start(&before).await.unwrap();
-    replace(&service, "etcd-0").await;
+    // At every effect of it, in their order.
+    let mut asked = false;
     for failpoint in [
+        "after-reserve",
+        "before-add-learner",
         "after-add-learner",
+        "after-launch",
         "after-promote",
+        "after-remove-member",
         "after-kill",
         "after-release",
     ] {
         service.kill_scheduler().unwrap();
         service.start_scheduler(Some(failpoint)).unwrap();
+        if !asked {
+            service.wait_until_healthy().await.unwrap();
+            replace(&service, "etcd-0").await;
+            asked = true;
+        }
         service.wait_until_scheduler_ends().await.unwrap();
     }
     service.start_scheduler(None).unwrap();
