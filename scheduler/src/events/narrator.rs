@@ -54,7 +54,7 @@ impl Narrator {
                 asker: self.askers.get(&index),
             };
             told.extend(pod.place(&after.record));
-            told.extend(pod.membership());
+            told.extend(pod.membership(&after.record));
             told.extend(pod.launch(after));
             told.extend(pod.status(before, after));
         }
@@ -141,6 +141,14 @@ fn link(before: &MesosLink, after: &MesosLink, record: &Record) -> Option<Told> 
     }
 }
 
+/// Whether nobody is this member any more. One that leaves for its successor goes on
+/// under another name, and the ids of a birth that failed never were members.
+fn has_left(member_id: MemberId, record: &Record) -> bool {
+    let mut pods = record.pods.values();
+    matches!(record.cluster, Cluster::Formed(_))
+        && pods.all(|pod| pod.membership.member_id() != Some(member_id))
+}
+
 fn cluster(before: &Cluster, after: &Cluster) -> Option<Told> {
     if before == after {
         return None;
@@ -214,14 +222,14 @@ impl PodChange<'_> {
         }
     }
 
-    fn membership(&self) -> Vec<Told> {
+    fn membership(&self, record: &Record) -> Vec<Told> {
         let (old, new) = (&self.before.membership, &self.after.membership);
         let mut told = Vec::new();
         let id = |id: &MemberId| id.to_string();
-        if let Membership::Lost { member_id, .. } = old
-            && new.member_id() != Some(*member_id)
+        if let Some(member_id) = old.member_id()
+            && has_left(member_id, record)
         {
-            let member_id = id(member_id);
+            let member_id = id(&member_id);
             told.push(self.told(What::MemberRemoved { member_id }));
         }
         match new {

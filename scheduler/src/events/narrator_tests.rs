@@ -167,11 +167,22 @@ fn members() {
     };
     check(
         to(Membership::Learner(enrolled(0xb9))),
-        &["etcd-1 is member b9"],
+        &["etcd-1 is member b1 no more", "etcd-1 is member b9"],
     );
     check(
         to(Membership::Voter(enrolled(0xb1))),
         &["etcd-1 (member b1) is a voter"],
+    );
+    check(to(Membership::Absent), &["etcd-1 is member b1 no more"]);
+    // It goes on under another name, for its successor.
+    let mut model = samples::healthy_model();
+    let before = samples::published(&model);
+    let old = model.record.pods.remove(&ONE).unwrap();
+    model.record.pods.insert(ONE.leaving(), old);
+    let told = lines(narrator().tell(&before, &samples::published(&model)));
+    assert!(
+        !told.iter().any(|told| told.ends_with("no more")),
+        "{told:?}"
     );
     let lost = || Membership::Lost {
         member_id: etcd_launch::MemberId(0xb1),
