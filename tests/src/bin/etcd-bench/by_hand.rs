@@ -144,12 +144,11 @@ impl ByHand {
     }
 
     /// Kills a follower for good and, once the others have been alone for so long,
-    /// replaces it. Gives how long the replacement took, from its removal to the new
-    /// one's vote.
+    /// replaces it.
     pub(crate) async fn replace_a_follower(
         &mut self,
         down_for: Duration,
-    ) -> Result<Duration> {
+    ) -> Result<Replaced> {
         let members = self.leader_last().await?;
         let (dead, endpoint) = (members[0], self.hosts[members[1]]);
         let dead_id = status_of(&self.url(dead)).await?.member_id;
@@ -173,12 +172,22 @@ impl ByHand {
         self.start(spare, members, "existing")?;
         let promote = ["member", "promote", &format!("{id:x}")];
         until_taken(&self.binaries, endpoint, &promote).await?;
-        let taken = started.elapsed();
-
+        let votes = started.elapsed();
         wait_until_healthy(&self.client, self.hosts[spare]).await?;
+        let healthy = started.elapsed();
         fs::remove_dir_all(self.directory.join(format!("data-{dead}")))?;
-        Ok(taken)
+        Ok(Replaced { votes, healthy })
     }
+}
+
+/// How long a replacement took, from the call on.
+#[derive(Clone, Copy)]
+pub(crate) struct Replaced {
+    /// Until the new member had a vote. etcd gives one to a learner that was sent
+    /// everything and has not opened it yet.
+    pub(crate) votes: Duration,
+    /// Until it served as well.
+    pub(crate) healthy: Duration,
 }
 
 struct MemberStatus {
