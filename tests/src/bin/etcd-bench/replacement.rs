@@ -101,11 +101,14 @@ pub(crate) async fn large() -> Result<Vec<Row>> {
         told("large", &ours, &by_hand);
     }
     let mut found = rows_of("1 GB", &ours, &by_hand);
-    let ratios: [(&str, fn(&Replaced) -> Duration); 2] =
-        [("vote", |it| it.votes), ("health", |it| it.healthy)];
-    for (what, time) in ratios {
-        let of = |times: &[Replaced]| median(times.iter().map(time)).as_secs_f64();
-        let ratio = of(&ours) / of(&by_hand);
+    let of = |times: &[Replaced]| {
+        let votes = median(times.iter().map(|it| it.votes));
+        let healthy = median(times.iter().map(|it| it.healthy));
+        [votes, healthy].map(|time| time.as_secs_f64())
+    };
+    let (ours, by_hand) = (of(&ours), of(&by_hand));
+    for (number, what) in ["vote", "health"].into_iter().enumerate() {
+        let ratio = ours[number] / by_hand[number];
         found.push(Row {
             figure: format!("the same until its {what}: ours against by hand"),
             measured: format!("{ratio:.2} times"),
