@@ -17,7 +17,7 @@ use crate::target::Target;
 use crate::waiting::WaitingReason;
 
 /// Why a member leaves whom the target does not want.
-pub(crate) const DECOMMISSIONED: &str = "the service is to have fewer members";
+const DECOMMISSIONED: &str = "the service is to have fewer members";
 
 /// Pods that the target does not want, the next one to leave first.
 pub(crate) fn surplus(record: &Record, target: &Target) -> Vec<PodIndex> {
@@ -55,6 +55,15 @@ pub(crate) fn let_go_of_former_members(draft: &mut Draft<'_>) {
 /// successor has joined.
 pub(crate) fn is_to_leave(draft: &Draft<'_>, index: PodIndex) -> bool {
     is_surplus(&draft.model.target, index) || replacing::has_been_succeeded(draft, index)
+}
+
+/// Why such a member leaves, for operators.
+pub(crate) fn why_it_leaves(draft: &Draft<'_>, index: PodIndex) -> &'static str {
+    if is_surplus(&draft.model.target, index) {
+        DECOMMISSIONED
+    } else {
+        "its successor has joined"
+    }
 }
 
 /// Whether such a member may be removed now: while all are well, with the lead elsewhere.

@@ -96,9 +96,8 @@ pub(crate) fn are_looked_for(draft: &Draft<'_>) -> bool {
 }
 
 /// Once every voter has everything that was ever acknowledged, no old place of a pod
-/// that votes or is not wanted any more is needed, and of one that does not vote yet, only the
-/// newest. That
-/// stays so: what is acknowledged later is not there.
+/// that votes or is not wanted any more is needed, and of one that does not vote yet,
+/// only the newest. That stays so: what is acknowledged later is not there.
 fn note_what_can_be_missed(draft: &mut Draft<'_>) {
     if draft
         .record

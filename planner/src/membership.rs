@@ -122,7 +122,7 @@ pub(crate) fn change_one_member(draft: &mut Draft<'_>) {
             if is_to_leave =>
         {
             if decommissioning::may_remove(draft, index) {
-                let why = decommissioning::DECOMMISSIONED;
+                let why = decommissioning::why_it_leaves(draft, index);
                 remove(draft, index, enrolled.member_id, why, members);
             }
         }

@@ -8,6 +8,8 @@ use etcd_launch::{MemberId, Phase, PodIndex};
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::holding;
+use crate::observed::TaskState;
+use crate::offer::Hostname;
 use crate::quorum;
 use crate::reconciling;
 use crate::record::{Cluster, Failures, StopCause};
@@ -125,7 +127,18 @@ pub(crate) fn stop_now(draft: &mut Draft<'_>, index: PodIndex, cause: StopCause)
     launch.stop_asked.get_or_insert(cause);
     let (task_id, agent_id) = (launch.task_id.clone(), launch.agent_id.clone());
     reconciling::kill(draft, Some(index), task_id, agent_id);
-    draft.wait(index, WaitingReason::Stopping);
+    let state = draft.model.task(index).map(|seen| seen.state);
+    let reason = match state {
+        // Nothing hears there that it is to stop.
+        Some(TaskState::Unreachable | TaskState::Unknown) => {
+            let placement = draft.pod(index).placement.as_ref();
+            let hostname =
+                placement.map_or_else(Hostname::unknown, |at| at.hostname.clone());
+            WaitingReason::AgentUnreachable { hostname }
+        }
+        _ => WaitingReason::Stopping,
+    };
+    draft.wait(index, reason);
 }
 
 /// Whether there is no etcd to stop: nothing runs, or its executor says that it is

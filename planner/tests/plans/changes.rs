@@ -71,6 +71,27 @@ fn an_update_goes_through_followers_first() {
     );
 }
 
+/// It cannot hear that it is to stop, and nothing else is begun meanwhile.
+#[test]
+fn an_update_names_an_agent_that_cannot_be_reached() {
+    let mut model = changed(service(Parallel, 3), Serial);
+    model.observed.probes.remove(&PodIndex(1));
+    model.observed.answering_since.remove(&PodIndex(1));
+    model.observed.tasks.get_mut(&PodIndex(1)).unwrap().state = TaskState::Unreachable;
+    check(
+        model,
+        "forceComplete update agents etcd-0",
+        "deploy (serial): COMPLETE
+          agents (parallel): COMPLETE: COMPLETE COMPLETE COMPLETE
+        recovery (parallel): STARTING
+          etcd-1 (serial): STARTING: STARTING
+        update (serial): IN_PROGRESS
+          agents (serial): IN_PROGRESS: COMPLETE STARTING PENDING
+        etcd-1: agent_unreachable
+        etcd-2: one_at_a_time",
+    );
+}
+
 /// What was passed over in one change is not passed over in the next.
 #[test]
 fn a_change_supersedes_the_last_one() {
