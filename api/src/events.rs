@@ -129,6 +129,12 @@ pub enum What {
         /// Its member id.
         member_id: String,
     },
+    /// The pod begins anew with another member. The present one goes on under a name of
+    /// its own, and leaves once its successor has joined.
+    MemberLeaves {
+        /// That name.
+        goes_on_as: String,
+    },
     /// The member's data is gone for good; it will be removed.
     MemberLost {
         /// Its member id.

@@ -29,6 +29,9 @@ pub(crate) struct Draft<'m> {
     pub(crate) volumes_seen: BTreeMap<PodIndex, VolumeSeen>,
     pub(crate) unknown_reservations: BTreeSet<String>,
     pub(crate) judged: Judged,
+    /// Pods for which an offer at hand would do if the member that they succeed had
+    /// left.
+    pub(crate) could_take_over: BTreeSet<PodIndex>,
     /// Offers that no pod took are kept: places are not chosen yet.
     pub(crate) keeps_offers: bool,
     /// Offers that were declined are wanted again: there is a new use for them.
@@ -58,6 +61,7 @@ impl<'m> Draft<'m> {
             volumes_seen: model.observed.volumes_seen.clone(),
             unknown_reservations: model.observed.unknown_reservations.clone(),
             judged: Judged::default(),
+            could_take_over: BTreeSet::new(),
             keeps_offers: false,
             wants_declined_offers: false,
             wake_at: None,

@@ -87,9 +87,11 @@ fn collects_until(draft: &Draft<'_>) -> Option<Timestamp> {
 
 fn place(draft: &mut Draft<'_>, index: PodIndex) {
     let offers = draft.untaken_offers();
-    let others: Vec<Placement> = places_of_others(draft, index);
-    let others: Vec<Spot<'_>> = others.iter().map(Spot::from).collect();
-    let rules = Rules::of(draft, index, &others);
+    let others = places_of_others(draft, index);
+    let spots: Vec<Spot<'_>> = others.values().map(Spot::from).collect();
+    let rules = Rules::of(draft, index, &spots);
+    let without_leaving = spots_without(&others, index.leaving());
+    let rules_without_leaving = Rules::of(draft, index, &without_leaving);
     let mut best: Option<Choice<'_>> = None;
     let mut refusals = BTreeMap::new();
     for offer in &offers {
@@ -100,6 +102,13 @@ fn place(draft: &mut Draft<'_>, index: PodIndex) {
                     Some(better) if better.score <= choice.score => better,
                     _ => choice,
                 });
+            }
+            Some(OfferRefusal::Constraint { rule })
+                if rules_without_leaving.first_refusal(offer).is_none() =>
+            {
+                let by = index.leaving();
+                let refusal = OfferRefusal::HeldByLeaving { rule, by };
+                refusals.insert(offer.agent_id.clone(), refusal);
             }
             Some(refusal) => {
                 refusals.insert(offer.agent_id.clone(), refusal);
@@ -112,6 +121,11 @@ fn place(draft: &mut Draft<'_>, index: PodIndex) {
     }
     let outcomes = outcomes(&rules, index, &offers, best.as_ref());
     let chosen = best.map(|choice| (choice.offer, choice.disk));
+    let held_by_leaving =
+        |refusal| matches!(refusal, &OfferRefusal::HeldByLeaving { .. });
+    if chosen.is_none() && refusals.values().any(held_by_leaving) {
+        draft.could_take_over.insert(index);
+    }
     draft.judged.note(refusals.iter());
     draft.judged.outcomes.extend(outcomes);
     if let Some((offer, disk)) = chosen {
@@ -128,14 +142,22 @@ fn place(draft: &mut Draft<'_>, index: PodIndex) {
 
 /// Where the other members are. A member that is lost, and not removed yet,
 /// has no place any more.
-fn places_of_others(draft: &Draft<'_>, index: PodIndex) -> Vec<Placement> {
+fn places_of_others(draft: &Draft<'_>, index: PodIndex) -> BTreeMap<PodIndex, Placement> {
     draft
         .record
         .pods
         .iter()
         .filter(|(other, _)| **other != index)
-        .filter_map(|(_, pod)| pod.placement.clone())
+        .filter_map(|(other, pod)| Some((*other, pod.placement.clone()?)))
         .collect()
+}
+
+fn spots_without(
+    places: &BTreeMap<PodIndex, Placement>,
+    without: PodIndex,
+) -> Vec<Spot<'_>> {
+    let others = places.iter().filter(|(other, _)| **other != without);
+    others.map(|(_, placement)| Spot::from(placement)).collect()
 }
 
 /// What became of the offers, in full for the first ones.

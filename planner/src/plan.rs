@@ -73,6 +73,7 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     restarting::restart_one_pod(&mut draft);
     rolling::roll_one_pod(&mut draft);
     placing::place_pods(&mut draft);
+    replacing::make_way_for_successors(&mut draft);
     birth::fix_founders(&mut draft);
     launching::launch_pods(&mut draft);
     explain::explain(&mut draft);

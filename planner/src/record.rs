@@ -186,6 +186,9 @@ pub struct Pod {
     /// It did not become well with a target's recipe.
     #[serde(default)]
     pub kept_back: Option<KeptBack>,
+    /// Since when it waits for its successor in order to leave.
+    #[serde(default)]
+    pub leaving_since: Option<Timestamp>,
     /// Since when its member is down, as far as this is known.
     #[serde(default)]
     pub down_since: Option<Timestamp>,

@@ -29,13 +29,17 @@ use crate::quorum::{self, StopWouldCostQuorum};
 use crate::record::{Cluster, Exchange, Failures, Membership, Pod, StopCause};
 use crate::recovery;
 use crate::restarting;
-use crate::waiting::WaitingReason;
+use crate::waiting::{OfferRefusal, WaitingReason};
 
 /// What old places are kept for, in the words that operators see.
 const REPLACED: &str = "an operator asked for another member in its place";
 
 /// Why a member is removed that is to be reset.
 const RESET: &str = "an operator asked for a reset: its data is built anew";
+
+/// For how long a place beside a member in good health is looked for before it makes
+/// way for its successor.
+const MAKES_WAY_AFTER: Duration = Duration::from_secs(60);
 
 /// How long a member's etcd may be silent before it counts as down.
 const SILENT_IS_DOWN_AFTER: Duration = Duration::from_secs(10);
@@ -132,6 +136,7 @@ pub(crate) fn begin(model: &mut Model) {
     };
     old.exchange_asked = None;
     old.restart_asked = false;
+    old.leaving_since = Some(model.clock);
     let new = Pod {
         generation: old.generation.next(),
         // What was deployed once is not deployed anew, but recovers.
@@ -404,7 +409,15 @@ fn leave_if_not_needed(draft: &mut Draft<'_>, index: PodIndex) {
         if !joins && down && quorum::may_stop(draft.model, &draft.record, index).is_ok() {
             leave(draft);
         }
-        let why = format!("it leaves once {successor} is a voter");
+        let why = if is_in_the_way(draft, successor) {
+            let patience = MAKES_WAY_AFTER.as_secs();
+            format!(
+                "placement constraints let {successor} join only where it is; it leaves \
+                 first if that is so for {patience} s"
+            )
+        } else {
+            format!("it leaves once {successor} is a voter")
+        };
         draft.wait(index, WaitingReason::MembershipUnsettled { why });
     }
 }
@@ -416,6 +429,35 @@ pub(crate) fn has_been_succeeded(draft: &Draft<'_>, index: PodIndex) -> bool {
     index.is_leaving()
         && quorum::is_healthy_voter_seen(draft.model, successor)
         && pod.is_some_and(|pod| pod.membership.is_voter())
+}
+
+/// Whether an offer for the successor was refused for the sake of this member alone.
+fn is_in_the_way(draft: &Draft<'_>, successor: PodIndex) -> bool {
+    let mut refusals = draft.refusals.get(&successor).into_iter().flatten();
+    refusals.any(|(_, refusal)| matches!(refusal, OfferRefusal::HeldByLeaving { .. }))
+}
+
+/// Lets members in good health leave before their successors have joined, where a
+/// placement constraint allows these nowhere else. An agent for the successor is at
+/// hand then. Where none is, leaving first would gain nothing: the ports of the old
+/// place stay reserved until the successor is a voter.
+pub(crate) fn make_way_for_successors(draft: &mut Draft<'_>) {
+    for successor in draft.could_take_over.clone() {
+        let index = successor.leaving();
+        let since = draft
+            .record
+            .pods
+            .get(&index)
+            .and_then(|pod| pod.leaving_since);
+        let Some(due) = since.map(|since| since.plus(MAKES_WAY_AFTER)) else {
+            continue;
+        };
+        if draft.now() < due {
+            draft.wake_at(due);
+        } else if membership::unsettled(draft).is_none() {
+            leave(draft, index, Exchange::LeaveFirst);
+        }
+    }
 }
 
 /// The next step out: stopped, then removed. True once the rest is up to the change

@@ -436,6 +436,13 @@ pub enum OfferRefusal {
         /// The constraint, as the operator knows it.
         rule: String,
     },
+    /// Only a member that leaves once its successor has joined is in the way.
+    HeldByLeaving {
+        /// The constraint, as the operator knows it.
+        rule: String,
+        /// The member that leaves.
+        by: PodIndex,
+    },
     /// A place could not be had there lately.
     Avoided,
     /// It has just been taken for another pod.
@@ -479,6 +486,9 @@ impl fmt::Display for OfferRefusal {
                 f.write_str("not in the masters' region")
             }
             OfferRefusal::Constraint { rule } => f.write_str(rule),
+            OfferRefusal::HeldByLeaving { rule, by } => {
+                write!(f, "{rule}, for as long as {by} is there")
+            }
             OfferRefusal::Taken => f.write_str("just taken for another pod"),
             OfferRefusal::Avoided => f.write_str("a place could not be had there lately"),
             OfferRefusal::Cpus { wanted } => write!(f, "fewer than {wanted} cpus"),

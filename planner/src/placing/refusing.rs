@@ -150,7 +150,9 @@ impl<'a> Rules<'a> {
             OfferRefusal::NoSuchDisk { .. } => {
                 Some(format!("{} other disks offered", offer.disks.len()))
             }
-            OfferRefusal::Port { .. } | OfferRefusal::Taken => None,
+            OfferRefusal::Port { .. }
+            | OfferRefusal::Taken
+            | OfferRefusal::HeldByLeaving { .. } => None,
         }
     }
 }

@@ -124,6 +124,7 @@ fn service(members: u16, spare_agents: usize, strategy: DeployStrategy) -> Servi
         agents: usize::from(members) + spare_agents,
         strategy,
         replace_after_ms: None,
+        zoned: false,
     }
 }
 
@@ -246,6 +247,27 @@ fn members_are_replaced_in_peace() {
             ..Faults::NONE
         };
         run(seed, service(3, 1, DeployStrategy::Parallel), faults)
+    });
+}
+
+/// With one member a zone the successor can be nowhere while its predecessor is there:
+/// that leaves first.
+#[test]
+fn members_are_replaced_within_their_zones() {
+    check_all("members are replaced within their zones", |seed| {
+        let is_peaceful = seed.is_multiple_of(2);
+        let faults = Faults {
+            until: 300,
+            crash: if is_peaceful { u64::MAX } else { 60 },
+            breakage: if is_peaceful { u64::MAX } else { 40 },
+            replacements: 90,
+            ..Faults::NONE
+        };
+        let service = Service {
+            zoned: true,
+            ..service(3, 3, DeployStrategy::Parallel)
+        };
+        run(seed, service, faults)
     });
 }
 

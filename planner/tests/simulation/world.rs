@@ -13,7 +13,7 @@ use etcd_planner::effect::{Operation, Outcome};
 use etcd_planner::event::{TaskStatus, TaskVerdict};
 use etcd_planner::observed::{MemberAnswer, MemberSeen, Probe, TaskEnd, TaskState};
 use etcd_planner::offer::{
-    AgentId, Bundle, FrameworkId, Hostname, Megabytes, MilliCpus, Offer, OfferId,
+    AgentId, Bundle, Domain, FrameworkId, Hostname, Megabytes, MilliCpus, Offer, OfferId,
     PortRange, ReservationId, ReservedBundle, TaskId, VolumeId,
 };
 use etcd_planner::record::{Cluster, Placement, Record, TargetId};
@@ -45,6 +45,7 @@ pub(crate) struct Agent {
     reserved: BTreeMap<ReservationId, Reserved>,
     refused_until: Timestamp,
     offered: Option<OfferId>,
+    domain: Option<Domain>,
     /// Until this tick others hold what is free on it.
     poor_until: u64,
 }
@@ -130,6 +131,8 @@ pub(crate) struct Service {
     pub(crate) agents: usize,
     pub(crate) strategy: DeployStrategy,
     pub(crate) replace_after_ms: Option<u64>,
+    /// Agents are in as many zones as there are members, each of which may hold one.
+    pub(crate) zoned: bool,
 }
 
 pub(crate) struct World {
@@ -181,7 +184,11 @@ pub(crate) fn target(service: Service) -> Target {
     Target {
         service: "etcd".into(),
         members: service.members,
-        placement: etcd_config::PlacementConstraints::default(),
+        placement: if service.zoned {
+            "@zone:UNIQUE".parse().unwrap()
+        } else {
+            etcd_config::PlacementConstraints::default()
+        },
         region: None,
         disk: etcd_planner::target::DiskWish::Root,
         offer_collection_ms: 0,
@@ -244,6 +251,10 @@ impl World {
                 reserved: BTreeMap::new(),
                 refused_until: Timestamp(0),
                 offered: None,
+                domain: service.zoned.then(|| Domain {
+                    region: "north".into(),
+                    zone: format!("z{}", number % usize::from(service.members)),
+                }),
                 poor_until: if number + 1 == service.agents {
                     faults.last_agent_is_full
                 } else {

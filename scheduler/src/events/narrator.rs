@@ -45,14 +45,16 @@ impl Narrator {
         let nobody = Pod::default();
         let pods = before.record.pods.keys().chain(after.record.pods.keys());
         for index in pods.copied().collect::<BTreeSet<PodIndex>>() {
-            let views = [before, after]
-                .map(|view| view.record.pods.get(&index).unwrap_or(&nobody));
+            let was = name_before(index, &before.record, &after.record);
+            let old = was.and_then(|was| before.record.pods.get(&was));
             let pod = PodChange {
                 index,
-                before: views[0],
-                after: views[1],
-                asker: self.askers.get(&index),
+                was,
+                before: old.unwrap_or(&nobody),
+                after: after.record.pods.get(&index).unwrap_or(&nobody),
+                asker: self.askers.get(&index.successor()),
             };
+            told.extend(pod.name());
             told.extend(pod.place(&after.record));
             told.extend(pod.membership(&after.record));
             told.extend(pod.launch(after));
@@ -171,9 +173,24 @@ fn cluster(before: &Cluster, after: &Cluster) -> Option<Told> {
     }
 }
 
+/// Under which name a pod was known before; none for one that begins anew. A member that
+/// leaves once its successor has joined takes everything along to a name of its own.
+fn name_before(index: PodIndex, before: &Record, after: &Record) -> Option<PodIndex> {
+    let successor = index.successor();
+    let goes_on = |record: &Record| record.pods.contains_key(&successor.leaving());
+    let is_renamed = goes_on(after) && !goes_on(before);
+    match (is_renamed, index.is_leaving()) {
+        (false, _) => Some(index),
+        (true, true) => Some(successor),
+        (true, false) => None,
+    }
+}
+
 /// One pod in both pictures.
 struct PodChange<'a> {
     index: PodIndex,
+    /// Its name in the first one, if it is there.
+    was: Option<PodIndex>,
     before: &'a Pod,
     after: &'a Pod,
     asker: Option<&'a Actor>,
@@ -182,6 +199,20 @@ struct PodChange<'a> {
 impl PodChange<'_> {
     fn told(&self, what: What) -> Told {
         Told::of_pod(self.index, what)
+    }
+
+    fn name(&self) -> Option<Told> {
+        let was = self.was.filter(|was| *was != self.index)?;
+        let goes_on = Told::of_pod(
+            was,
+            What::MemberLeaves {
+                goes_on_as: self.index.to_string(),
+            },
+        );
+        Some(Told {
+            asked_by: self.asker.cloned(),
+            ..goes_on
+        })
     }
 
     fn place(&self, record: &Record) -> Vec<Told> {
@@ -317,7 +348,8 @@ impl PodChange<'_> {
         let launch = live(self.after)?;
         let seen = after.tasks.get(&self.index)?;
         let same_task = |view: &&TaskSeen| view.task_id == seen.task_id;
-        let old = before.tasks.get(&self.index).filter(same_task);
+        let old = self.was.and_then(|was| before.tasks.get(&was));
+        let old = old.filter(same_task);
         let phase = |seen: &TaskSeen| {
             let report = seen.report.as_ref();
             report.map(|report| report.phase.to_string())
@@ -400,6 +432,9 @@ pub(super) fn sentence(pod: Option<PodIndex>, what: &What) -> String {
         What::MemberAdded { member_id } => format!("{subject} is member {member_id}"),
         What::MemberPromoted { member_id } => {
             format!("{subject} (member {member_id}) is a voter")
+        }
+        What::MemberLeaves { goes_on_as } => {
+            format!("{subject} gets another member; the present one is {goes_on_as} now")
         }
         What::MemberLost { member_id } => {
             format!("{subject} has lost the data of member {member_id}")

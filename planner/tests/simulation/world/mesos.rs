@@ -101,7 +101,7 @@ impl World {
             hostname: Hostname(agent.host.clone()),
             address: agent.host.clone(),
             attributes: BTreeMap::new(),
-            domain: None,
+            domain: agent.domain.clone(),
             role: "etcd-role".into(),
             unavailable_from: None,
             free,
