@@ -138,6 +138,11 @@ pub struct PodStatus {
     pub waiting: Option<Waiting>,
     /// Failed launches.
     pub failures: PodFailures,
+    /// Since when its member is down, as far as this is known.
+    pub down_since_ms: Option<u64>,
+    /// From when on another member takes its place by itself if it stays down
+    /// (`service.replace_after`), and the others can do without it.
+    pub replaced_from_ms: Option<u64>,
 }
 
 /// A pod's part in the cluster.

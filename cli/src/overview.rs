@@ -23,6 +23,7 @@ pub(crate) fn status(status: &ServiceStatus, paint: Paint) -> String {
         status.warnings.iter().map(|line| one_line(line)).collect();
     text.push_str(&tree::listed("Waiting", &waiting(status)));
     text.push_str(&tree::listed("Failed launches", &failures(status)));
+    text.push_str(&tree::listed("Down", &down(status)));
     text.push_str(&tree::listed("Warnings", &warnings));
     text
 }
@@ -187,6 +188,17 @@ fn failures(status: &ServiceStatus) -> Vec<String> {
         .collect()
 }
 
+fn down(status: &ServiceStatus) -> Vec<String> {
+    let down = status.pods.iter().filter_map(|pod| {
+        let since = pod.down_since_ms?;
+        let then = pod.replaced_from_ms.map_or_else(String::new, |at| {
+            format!("; replaced from {} on if it stays down", utc::text(at))
+        });
+        Some(format!("{}: since {}{then}", pod.name, utc::text(since)))
+    });
+    down.collect()
+}
+
 fn role(pod: &PodStatus) -> &'static str {
     match pod.role {
         _ if pod.leader => "leader",
@@ -230,6 +242,8 @@ mod tests {
         service.pods[2].failures.in_a_row = 2;
         service.pods[2].failures.last = Some("exit\ncode 1".to_owned());
         service.pods[2].failures.retry_at_ms = Some(1_700_000_009_000);
+        service.pods[2].down_since_ms = Some(1_700_000_000_000);
+        service.pods[2].replaced_from_ms = Some(1_700_000_060_000);
         service.pods[2].waiting = Some(Waiting {
             code: "back_off".to_owned(),
             text: "launches failed".to_owned(),
@@ -256,6 +270,9 @@ Waiting:
 
 Failed launches:
 - etcd-2: 2 in a row, last: exit code 1; next launch not before 2023-11-14T22:13:29.000Z
+
+Down:
+- etcd-2: since 2023-11-14T22:13:20.000Z; replaced from 2023-11-14T22:14:20.000Z on if it stays down
 
 Warnings:
 - alarm NOSPACE

@@ -26,6 +26,8 @@ pub(crate) fn status() -> ServiceStatus {
             "probe_error": null,
             "waiting": null,
             "failures": {"in_a_row": 0, "last": null, "retry_at_ms": null},
+            "down_since_ms": null,
+            "replaced_from_ms": null,
         })
     };
     let whole = serde_json::json!({

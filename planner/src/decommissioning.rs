@@ -72,7 +72,9 @@ pub(crate) fn why_it_leaves(draft: &Draft<'_>, index: PodIndex) -> &'static str 
 /// stopped first.
 pub(crate) fn may_remove(draft: &mut Draft<'_>, index: PodIndex) -> bool {
     let overrides = &draft.record.overrides;
-    if let Some(found) = overrides.interruption_over(PlanName::Decommission, index) {
+    if is_surplus(&draft.model.target, index)
+        && let Some(found) = overrides.interruption_over(PlanName::Decommission, index)
+    {
         let (part, by) = (found.at.clone(), found.by.clone());
         draft.wait(index, WaitingReason::Interrupted { part, by });
         return false;

@@ -5,7 +5,7 @@ use etcd_launch::{PodIndex, Report};
 use crate::effect::{EffectId, Outcome};
 use crate::observed::{HashRound, Probe, TaskEnd, TaskState};
 use crate::offer::{
-    AgentFacts, AgentId, FrameworkId, Offer, OfferId, OperationId, TaskId,
+    AgentFacts, AgentId, ExecutorId, FrameworkId, Offer, OfferId, OperationId, TaskId,
 };
 use crate::plan_commands::PlanCommand;
 use crate::record::{Exchange, TargetId};
@@ -38,6 +38,14 @@ pub enum Event {
     Agents(Vec<AgentFacts>),
     /// A task has a new status, or an old one was repeated.
     TaskStatus(TaskStatus),
+    /// Mesos told that an agent, or an executor on it, is no more. Its tasks get
+    /// statuses of their own.
+    Failure {
+        /// The agent.
+        agent_id: AgentId,
+        /// The executor; none for the whole agent.
+        executor_id: Option<ExecutorId>,
+    },
     /// A member's etcd was asked how it is.
     Probed {
         /// Which pod's.

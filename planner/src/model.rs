@@ -12,7 +12,7 @@ use crate::membership;
 use crate::observed::{
     MesosLink, Observed, OfferStream, Session, TaskEnd, TaskSeen, TaskState,
 };
-use crate::offer::TaskId;
+use crate::offer::{AgentId, ExecutorId, TaskId};
 use crate::overrides::PlanName;
 use crate::plan_commands;
 use crate::reached;
@@ -135,7 +135,14 @@ impl Model {
                 let agents = agents.into_iter().map(|facts| (facts.id.clone(), facts));
                 self.observed.agents = Some(agents.collect());
             }
-            Event::TaskStatus(status) => self.apply_status(status, now),
+            Event::TaskStatus(status) => {
+                self.observed.doubted_tasks.remove(&status.task_id);
+                self.apply_status(status, now);
+            }
+            Event::Failure {
+                agent_id,
+                executor_id,
+            } => self.doubt_tasks(&agent_id, executor_id.as_ref()),
             // The answer of a member that goes on under another name came late.
             Event::Probed { pod, .. } if !self.is_launched(pod) => {}
             Event::Probed { pod, probe } => {
@@ -234,6 +241,28 @@ impl Model {
         match status.verdict {
             TaskVerdict::Alive(state) => self.note_alive(pod, state, status, now),
             TaskVerdict::Over(end) => self.note_over(pod, end, &status, now),
+        }
+    }
+
+    /// Has the master asked at once about what ran on an agent or executor that is no
+    /// more: the statuses that go with the failure are single messages, and can be lost.
+    fn doubt_tasks(&mut self, agent_id: &AgentId, executor_id: Option<&ExecutorId>) {
+        let launches = self
+            .record
+            .pods
+            .values()
+            .filter_map(|pod| pod.launch.as_ref());
+        let doubted: Vec<TaskId> = launches
+            .filter(|launch| launch.end.is_none() && launch.agent_id == *agent_id)
+            .filter(|launch| executor_id.is_none_or(|id| *id == launch.executor_id))
+            .map(|launch| launch.task_id.clone())
+            .collect();
+        if doubted.is_empty() {
+            return;
+        }
+        self.observed.doubted_tasks.extend(doubted);
+        if let MesosLink::Connected(session) = &mut self.observed.mesos {
+            session.reconciled = None;
         }
     }
 

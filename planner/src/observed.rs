@@ -31,6 +31,8 @@ pub struct Observed {
     pub agents: Option<BTreeMap<AgentId, AgentFacts>>,
     /// The newest status of each recorded launch.
     pub tasks: BTreeMap<PodIndex, TaskSeen>,
+    /// Tasks whose agent or executor is no more, and which have not been heard of since.
+    pub doubted_tasks: BTreeSet<TaskId>,
     /// Tasks of ours that no record knows.
     pub stray_tasks: BTreeMap<TaskId, AgentId>,
     /// The newest answer (or silence) of each member's etcd.

@@ -54,8 +54,10 @@ fn tasks_in_doubt(draft: &Draft<'_>) -> Vec<(TaskId, AgentId)> {
         .filter(|(index, _)| !draft.accept_in_flight(**index))
         .filter_map(|(index, pod)| match &pod.launch {
             Some(launch) if launch.end.is_none() => {
+                let doubted = &draft.model.observed.doubted_tasks;
                 let in_doubt = draft.model.task(*index).is_none_or(|seen| {
                     matches!(seen.state, TaskState::Unreachable | TaskState::Unknown)
+                        || doubted.contains(&launch.task_id)
                 });
                 in_doubt.then(|| (launch.task_id.clone(), launch.agent_id.clone()))
             }

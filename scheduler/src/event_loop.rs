@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use etcd_launch::{ClusterId, ClusterToken, Founder, MemberId, PodIndex};
 use etcd_planner::event::OperationVerdict;
-use etcd_planner::offer::FrameworkId;
+use etcd_planner::offer::{AgentId, ExecutorId, FrameworkId};
 use etcd_planner::plan_commands::{self, PlanCommand};
 use etcd_planner::{Effect, EffectId, Event, Model, Record, Turn, plan, quorum};
 use etcd_planner::{pausing, replacing};
@@ -424,19 +424,27 @@ impl EventLoop {
                 }
             }
             event::Type::Failure => {
-                // Tasks of a lost agent or executor get statuses of their own.
                 if let Some(failure) = event.failure {
-                    info!(
-                        agent = failure.agent_id.map(|id| id.value).unwrap_or_default(),
-                        executor =
-                            failure.executor_id.map(|id| id.value).unwrap_or_default(),
-                        status = failure.status.unwrap_or_default(),
-                        "Mesos reports the end of an agent or executor"
-                    );
+                    self.take_failure(failure);
                 }
             }
             other => debug!(event = other.as_str_name(), "nothing to do"),
         }
+    }
+
+    fn take_failure(&mut self, failure: v1::scheduler::event::Failure) {
+        let agent = failure.agent_id.map(|id| id.value).unwrap_or_default();
+        let executor = failure.executor_id.map(|id| id.value);
+        info!(
+            agent,
+            executor,
+            status = failure.status.unwrap_or_default(),
+            "Mesos reports the end of an agent or executor"
+        );
+        self.apply(Event::Failure {
+            agent_id: AgentId(agent),
+            executor_id: executor.map(ExecutorId),
+        });
     }
 
     fn take_status(&mut self, epoch: Epoch, status: &v1::TaskStatus) {

@@ -5,6 +5,7 @@
 
 mod changes;
 mod corruption;
+mod failures;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -143,6 +143,11 @@ fn pod_status(published: &Published, index: PodIndex) -> PodStatus {
             last: pod.failures.last.clone(),
             retry_at_ms: pod.failures.retry_at.map(|at| at.0),
         },
+        down_since_ms: pod.down_since.map(|since| since.0),
+        replaced_from_ms: pod
+            .down_since
+            .zip(published.target.replace_after_ms)
+            .map(|(since, after)| since.0.saturating_add(after)),
     }
 }
 

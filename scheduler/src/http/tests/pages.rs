@@ -137,6 +137,8 @@ async fn the_status_page() {
             "probe_error": null,
             "waiting": null,
             "failures": {"in_a_row": 0, "last": null, "retry_at_ms": null},
+            "down_since_ms": null,
+            "replaced_from_ms": null,
         })
     );
     assert_eq!(value["pods"][0]["leader"], true);
