@@ -271,6 +271,21 @@ section! {
         /// 3.6; with such a version the option is refused before anything starts.
         enable_v2: bool = false, Kind::Switch, RESTART;
 
+        /// The release archive from which agents fetch etcd, if not from the scheduler:
+        /// a URI that ends in a name such as `etcd-v3.5.30-linux-amd64.tar.gz`. Needs
+        /// `etcd.sha256` and `etcd.version`.
+        uri: Option<String> = None, Kind::OptionalText(text::URL), PROGRAM;
+
+        /// The SHA-256 sum of what `etcd.uri` names.
+        sha256: Option<String> = None, Kind::OptionalText(text::SHA256), PROGRAM;
+
+        /// Which etcd members run, as `3.5.30`. Needed with `etcd.uri`, since the
+        /// scheduler does not look into archives. The etcd in `scheduler.etcd_dir` is
+        /// asked itself: left empty, whatever is there is taken; given, nothing else is.
+        /// Patches go up and down, minor versions up by one. What etcd or a known data
+        /// bug speaks against is refused, and members go on as they are.
+        version: Option<String> = None, Kind::OptionalText(text::VERSION), PROGRAM;
+
         /// How long etcd may take to stop after SIGTERM before it is killed, in
         /// seconds. It hands the lead over and closes its files in well under one.
         kill_grace_seconds: Seconds = Seconds(30),
@@ -316,15 +331,8 @@ section! {
 
         /// The directory with the binaries `etcd`, `etcdctl` and, where the version
         /// has it, `etcdutl` that the scheduler serves to agents. Either this or
-        /// `scheduler.etcd_uri` must be given.
+        /// `etcd.uri` must be given.
         etcd_dir: Option<PathBuf> = None, Kind::OptionalText(text::PATH), PROGRAM;
-
-        /// Where agents fetch an etcd release archive instead, if not from the
-        /// scheduler. Needs `scheduler.etcd_sha256`.
-        etcd_uri: Option<String> = None, Kind::OptionalText(text::URL), PROGRAM;
-
-        /// The SHA-256 sum of what `scheduler.etcd_uri` names.
-        etcd_sha256: Option<String> = None, Kind::OptionalText(text::SHA256), PROGRAM;
 
         /// How log lines look: `text` for people, `json` for machines.
         log_format: LogFormat = LogFormat::Text, Kind::Word(LogFormat::WORDS), PROCESS;

@@ -141,6 +141,19 @@ pub(crate) const SHA256: TextRule = TextRule {
     accepts: |text| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()),
 };
 
+pub(crate) const VERSION: TextRule = TextRule {
+    allowed: "a release of etcd as three numbers, such as 3.5.30",
+    type_name: "string",
+    accepts: |text| {
+        let mut numbers = text.split('.');
+        let is_number = |number: &str| {
+            number.bytes().all(|byte| byte.is_ascii_digit())
+                && number.parse::<u16>().is_ok()
+        };
+        numbers.clone().count() == 3 && numbers.all(is_number)
+    },
+};
+
 /// Whether a text is `host:port`: a name or address without a scheme, and a port.
 fn is_host_and_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else {

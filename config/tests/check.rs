@@ -289,10 +289,10 @@ fn artifacts_come_from_one_place_and_are_proven() {
     );
     check(
         |options| {
-            options.scheduler.etcd_uri = uri();
-            options.scheduler.etcd_sha256 = sum();
+            options.etcd.uri = uri();
+            options.etcd.sha256 = sum();
         },
-        &["scheduler.etcd_uri"],
+        &["etcd.uri", "etcd.version"],
         &[],
     );
     check(
@@ -301,8 +301,8 @@ fn artifacts_come_from_one_place_and_are_proven() {
         &["scheduler.executor_sha256"],
     );
     check(
-        |options| options.scheduler.etcd_uri = Some("ftp://host".to_owned()),
-        &["scheduler.etcd_uri"],
+        |options| options.etcd.uri = Some("ftp://host".to_owned()),
+        &["etcd.uri"],
         &[],
     );
 }

@@ -59,6 +59,37 @@ pub fn known_data_bugs(version: EtcdVersion) -> Vec<&'static DataBug> {
         .collect()
 }
 
+/// Bugs that cost data in ordinary service, so that nobody should choose a version with
+/// them. The others need a rare moment or a call that can be left alone.
+const IN_ORDINARY_SERVICE: &str = "etcd#13766";
+
+/// The same, where there is one member alone.
+const FOR_ONE_MEMBER: &str = "etcd#14370";
+
+/// The bug for which a cluster of so many members should not be brought to `version`,
+/// and the first version of the same minor without any such bug.
+pub fn not_to_be_chosen(
+    version: EtcdVersion,
+    members: u64,
+) -> Option<(&'static DataBug, EtcdVersion)> {
+    let stands_against = |bug: &&'static DataBug| {
+        bug.id == IN_ORDINARY_SERVICE || bug.id == FOR_ONE_MEMBER && members == 1
+    };
+    let bugs = known_data_bugs(version).into_iter().filter(stands_against);
+    let bugs: Vec<_> = bugs
+        .filter_map(|bug| Some((bug, bug.fixed_in(version)?)))
+        .collect();
+    let fixed_in = bugs.iter().map(|(_, fixed_in)| *fixed_in).max()?;
+    bugs.first().map(|(bug, _)| (*bug, fixed_in))
+}
+
+/// The first version of `version`'s minor that has none of the bugs of this table; none
+/// when `version` itself has none.
+pub fn free_of_known_bugs(version: EtcdVersion) -> Option<EtcdVersion> {
+    let bugs = DATA_BUGS.iter();
+    bugs.filter_map(|bug| bug.fixed_in(version)).max()
+}
+
 /// Versions `3.minor.first` up to, but without, `3.minor.fixed_in`.
 const fn line(minor: u16, first: u16, fixed_in: u16) -> AffectedLine {
     AffectedLine {
@@ -223,6 +254,39 @@ mod tests {
             "etcd#17780: a crash during compaction can make revisions go backwards \
              (fixed in 3.4.32, 3.5.14)"
         );
+    }
+
+    #[test]
+    fn what_nobody_should_choose() {
+        #[track_caller]
+        fn check(version: &str, members: u64, expected: Option<(&str, &str)>) {
+            let found = not_to_be_chosen(version.parse().unwrap(), members);
+            let found = found.map(|(bug, fixed_in)| (bug.id, fixed_in.to_string()));
+            let found = found
+                .as_ref()
+                .map(|(id, fixed_in)| (*id, fixed_in.as_str()));
+            assert_eq!(found, expected, "{version}");
+        }
+        check("3.5.0", 3, Some(("etcd#13766", "3.5.3")));
+        check("3.5.1", 1, Some(("etcd#13766", "3.5.5")));
+        check("3.5.3", 3, None);
+        check("3.5.4", 1, Some(("etcd#14370", "3.5.5")));
+        check("3.4.20", 1, Some(("etcd#14370", "3.4.21")));
+        check("3.4.23", 1, None);
+        check("3.5.30", 3, None);
+    }
+
+    #[test]
+    fn what_to_upgrade_to() {
+        #[track_caller]
+        fn check(version: &str, expected: Option<&str>) {
+            let found = free_of_known_bugs(version.parse().unwrap());
+            let found = found.map(|version| version.to_string());
+            assert_eq!(found.as_deref(), expected, "{version}");
+        }
+        check("3.4.23", Some("3.4.42"));
+        check("3.5.30", Some("3.5.33"));
+        check("3.5.33", None);
     }
 
     #[test]

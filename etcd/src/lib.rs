@@ -28,7 +28,7 @@ pub mod wal_end;
 pub use data_dir::DataDir;
 pub use error::EtcdError;
 pub use identity::{BirthIdentity, format_id, parse_id, static_birth};
-pub use known_bugs::{DataBug, known_data_bugs};
+pub use known_bugs::{DataBug, free_of_known_bugs, known_data_bugs, not_to_be_chosen};
 pub use member::{CallLimits, Member, MemberClient, MemberStatus, TlsFiles};
 pub use snapshot::{SnapshotStream, SnapshotSum};
 pub use version::EtcdVersion;

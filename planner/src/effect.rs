@@ -8,6 +8,7 @@ use etcd_launch::{LaunchSpec, MemberId, PodGeneration, PodIndex};
 
 use crate::alarms::Alarm;
 use crate::offer::{AgentId, ExecutorId, OfferId, TaskId};
+use crate::programs::Programs;
 use crate::record::Placement;
 use crate::time::Timestamp;
 
@@ -127,6 +128,8 @@ pub struct LaunchOrder {
     pub placement: Placement,
     /// What the executor is told.
     pub spec: LaunchSpec,
+    /// What the agent fetches.
+    pub programs: Programs,
 }
 
 impl Effect {

@@ -8,6 +8,7 @@ use crate::offer::{
     AgentFacts, AgentId, ExecutorId, FrameworkId, Offer, OfferId, OperationId, TaskId,
 };
 use crate::plan_commands::PlanCommand;
+use crate::programs::Programs;
 use crate::record::{Exchange, TargetId};
 use crate::target::Target;
 
@@ -96,6 +97,13 @@ pub enum Event {
         id: TargetId,
         /// What is wanted from now on.
         target: Box<Target>,
+    },
+    /// Agents cannot fetch the programs of a recipe.
+    NotAtHand {
+        /// Which.
+        programs: Box<Programs>,
+        /// Why not.
+        why: String,
     },
     /// Time has passed.
     Tick,

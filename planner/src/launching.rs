@@ -138,6 +138,20 @@ fn launch(draft: &mut Draft<'_>, index: PodIndex, offer_id: OfferId) {
     let Some(placement) = draft.pod(index).placement.clone() else {
         return;
     };
+    rolling::choose_recipe(draft, index);
+    let Some(programs) = draft
+        .pod(index)
+        .recipe
+        .as_ref()
+        .map(|it| it.program.clone())
+    else {
+        return;
+    };
+    if let Some(why) = draft.model.observed.why_not_at_hand(&programs) {
+        let why = why.to_owned();
+        draft.wait(index, WaitingReason::ProgramMissing { why });
+        return;
+    }
     let generation = draft.pod(index).generation.next();
     let service = draft
         .model
@@ -152,7 +166,6 @@ fn launch(draft: &mut Draft<'_>, index: PodIndex, offer_id: OfferId) {
     ));
     let executor_id = ExecutorId(format!("{service}__etcd__{}", draft.names.next()));
     draft.pod_mut(index).generation = generation;
-    rolling::choose_recipe(draft, index);
     let Some(spec) = launch_spec(draft, index, &placement, peers) else {
         return;
     };
@@ -182,6 +195,7 @@ fn launch(draft: &mut Draft<'_>, index: PodIndex, offer_id: OfferId) {
         executor_id,
         placement,
         spec,
+        programs,
     };
     draft
         .accepts
@@ -213,7 +227,7 @@ fn launch_spec(
         format: FORMAT,
         pod: index,
         generation: pod.generation,
-        etcd: recipe.program,
+        etcd: recipe.program.etcd(),
         identity: draft.record.identity_of(index)?,
         start,
         history: DataHistory {

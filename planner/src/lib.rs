@@ -23,6 +23,7 @@
 //! | may this voter stop now? | `quorum.rs` |
 //! | what is said when quorum is lost? | `quorum_loss.rs` |
 //! | how far had a member come? | `reached.rs` |
+//! | which programs does a member run, and which etcd may follow which? | `programs.rs`, `versions.rs` |
 //! | which agent gets which pod? | `placing.rs`, by the rules of `constraints.rs` |
 //! | when is a place given back? | `leaving.rs` |
 //! | is a pod's place still there? | `own_places.rs` |
@@ -57,6 +58,7 @@ mod placing;
 mod plan;
 pub mod plan_commands;
 pub mod plans;
+pub mod programs;
 pub mod quorum;
 mod quorum_loss;
 mod reached;
@@ -68,6 +70,7 @@ mod restarting;
 mod rolling;
 pub mod target;
 pub mod time;
+pub mod versions;
 pub mod waiting;
 
 pub use decision::Decision;

@@ -15,6 +15,7 @@ use crate::observed::{
 use crate::offer::{AgentId, ExecutorId, TaskId};
 use crate::overrides::PlanName;
 use crate::plan_commands;
+use crate::programs::Programs;
 use crate::reached;
 use crate::record::{
     EndKind, Failures, Launch, LaunchEnd, Paused, PlacementStage, Record, TargetId,
@@ -57,6 +58,12 @@ impl Model {
             clock: Timestamp::default(),
             next_effect: EffectId(1),
         }
+    }
+
+    /// Programs that members are, or may have to be, launched with.
+    pub fn programs(&self) -> impl Iterator<Item = &Programs> {
+        let of_recipes = self.record.recipes().map(|recipe| &recipe.program);
+        of_recipes.chain([&self.target.program])
     }
 
     /// The present subscription.
@@ -185,6 +192,11 @@ impl Model {
                 plan_commands::carry_out(self, &command, now);
             }
             Event::TargetChanged { id, target } => self.change_target(id, *target),
+            Event::NotAtHand { programs, why } => {
+                if self.observed.why_not_at_hand(&programs).is_none() {
+                    self.observed.not_at_hand.push((*programs, why));
+                }
+            }
             Event::Tick => {}
         }
         membership::stuck::note_progress(self, now);

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcd_launch::{ClusterId, MemberId, PodIndex, Report};
 
 use crate::offer::{AgentFacts, AgentId, Offer, OfferId, ReservationId, TaskId};
+use crate::programs::Programs;
 use crate::record::Reached;
 use crate::time::Timestamp;
 use crate::waiting::OfferRefusal;
@@ -63,6 +64,8 @@ pub struct Observed {
     /// The newest operation of each pod's placement that Mesos said has failed:
     /// of which reservation, and why.
     pub failed_operations: BTreeMap<PodIndex, (ReservationId, String)>,
+    /// Programs of recipes that agents cannot fetch, and why not.
+    pub not_at_hand: Vec<(Programs, String)>,
     /// When each task was last told to stop.
     pub kills: BTreeMap<TaskId, Timestamp>,
     /// When a pod was last told to hand over leadership.
@@ -70,6 +73,13 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Why agents cannot fetch these programs, if they cannot.
+    pub fn why_not_at_hand(&self, programs: &Programs) -> Option<&str> {
+        let mut missing = self.not_at_hand.iter();
+        let (_, why) = missing.find(|(missing, _)| missing == programs)?;
+        Some(why)
+    }
+
     /// What was seen of a pod is from now on what was seen of another one.
     pub(crate) fn rename(&mut self, from: PodIndex, to: PodIndex) {
         fn rename<Seen>(

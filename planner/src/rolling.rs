@@ -389,9 +389,8 @@ fn failing(draft: &Draft<'_>, index: PodIndex) -> Option<String> {
 /// The update goes no further, and the member that failed goes back if it is to.
 fn give_up(draft: &mut Draft<'_>, index: PodIndex, updating: Updating, why: String) {
     let target = draft.model.target_id.clone();
-    // Another program is not served any more.
-    let program = &draft.model.target.program;
-    let can_go_back = |from: &Recipe| from.program == *program;
+    let observed = &draft.model.observed;
+    let can_go_back = |from: &Recipe| observed.why_not_at_hand(&from.program).is_none();
     let goes_back = draft.model.target.update_rollback
         && updating.from.as_ref().is_some_and(can_go_back);
     let pod = draft.pod_mut(index);

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use etcd_config::DeployStrategy;
 use etcd_config::placement::PlacementConstraints;
-use etcd_launch::{EtcdProgram, PodIndex, Scheme, Tuning};
+use etcd_launch::{PodIndex, Scheme, Tuning};
 
 use crate::offer::{DiskKind, Megabytes, MilliCpus};
+use crate::programs::Programs;
 
 /// The wanted state of the service. Immutable once stored; the record points
 /// to it by id.
@@ -40,8 +41,8 @@ pub struct Target {
     pub token_prefix: String,
     /// etcd's tunables.
     pub tuning: Tuning,
-    /// The etcd that members run.
-    pub program: EtcdProgram,
+    /// The etcd that members run, and the executor that runs it.
+    pub program: Programs,
     /// Scheme of etcd's ports.
     pub scheme: Scheme,
     /// How long etcd may take to stop, milliseconds.
@@ -87,8 +88,8 @@ fn yes() -> bool {
 pub struct Recipe {
     /// etcd's tunables.
     pub tuning: Tuning,
-    /// The etcd that it runs.
-    pub program: EtcdProgram,
+    /// The etcd that it runs, and the executor that runs it.
+    pub program: Programs,
     /// Scheme of etcd's ports.
     pub scheme: Scheme,
     /// How long etcd may take to stop, milliseconds.

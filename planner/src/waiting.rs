@@ -141,6 +141,11 @@ pub enum WaitingReason {
         /// What differs.
         why: String,
     },
+    /// Its agent cannot fetch the programs of its recipe.
+    ProgramMissing {
+        /// Which, and why not.
+        why: String,
+    },
     /// Launched; what the executor last reported.
     Launching {
         /// In the executor's words.
@@ -229,6 +234,7 @@ impl WaitingReason {
             WaitingReason::DataBehind { .. } => "data_behind",
             WaitingReason::DataDamaged { .. } => "data_damaged",
             WaitingReason::DataDiffers { .. } => "data_differs",
+            WaitingReason::ProgramMissing { .. } => "program_missing",
             WaitingReason::Launching { .. } => "launching",
             WaitingReason::NoQuorum { .. } => "no_quorum",
             WaitingReason::AgentUnreachable { .. } => "agent_unreachable",
@@ -359,6 +365,10 @@ impl fmt::Display for WaitingReason {
                 times(*failures)
             ),
             WaitingReason::DataDiffers { why } => f.write_str(why),
+            WaitingReason::ProgramMissing { why } => write!(
+                f,
+                "it cannot be launched with the programs that it ran with: {why}"
+            ),
             WaitingReason::Launching { phase } => write!(f, "launched: {phase}"),
             WaitingReason::NoQuorum { what } => write!(f, "no quorum: {what}"),
             WaitingReason::AgentUnreachable { hostname } => {

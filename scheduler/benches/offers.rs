@@ -95,11 +95,12 @@ impl LoopUnderTest {
         let artifacts = Artifacts::open(
             &ExecutorSource::File(directory.path().join("etcd-executor")),
             &EtcdSource::Directory(directory.path().to_owned()),
+            &directory.path().join("state"),
         )
         .unwrap();
         let mut options = Options::default();
         options.scheduler.offer_collection.0 = 0;
-        let target = target::target(&options, artifacts.program());
+        let target = target::target(&options, artifacts.served().clone());
         let target_id = TargetId("bench".into());
         let model = Model::new(target_id.clone(), target, Record::new(target_id));
         let store = Store::open(&directory.path().join("state")).unwrap();
@@ -110,7 +111,7 @@ impl LoopUnderTest {
         let (results_sender, results) = mpsc::unbounded_channel();
         let (_, commands) = mpsc::channel(1);
         let (mesos_jobs, from_loop) = mpsc::unbounded_channel();
-        let frame = framework::launch_frame(&options, &model.target, None, Vec::new());
+        let frame = framework::launch_frame(&options, &model.target, None);
         let wiring = Wiring {
             session,
             results,

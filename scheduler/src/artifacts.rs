@@ -4,19 +4,26 @@
 //! in `TaskInfo` for everyone who may read the master's state. So each launch
 //! gets a path that nobody can guess and that expires, and what arrives is
 //! checked on the agent: the executor by the launch command, etcd by the
-//! executor, against checksums that were taken here when the scheduler started.
+//! executor, against the checksums of the recipe that the member is launched with.
+//!
+//! What is served are copies ([`kept`]): a recipe of an earlier start can be launched
+//! for as long as somebody needs it.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use etcd_launch::{EtcdProgram, Sha256};
-use futures_util::Stream;
+use etcd_launch::Sha256;
+use etcd_planner::programs::{Archive, ExecutorProgram, Programs};
 use sha2::Digest;
+
+mod kept;
+mod program;
+
+pub use kept::KeptPrograms;
+pub use program::Program;
 
 /// First part of the path under which programs are served.
 pub const ARTIFACT_PATH: &str = "/artifacts/";
@@ -38,10 +45,6 @@ const OPTIONAL_ETCD_FILE: &str = "etcdutl";
 /// (`--agent_reregister_timeout`). A fetch that has begun may take as long as
 /// it likes. A launch that comes later than that fails and is made anew.
 pub const PATH_LIFETIME: Duration = Duration::from_secs(15 * 60);
-
-/// Large enough to keep a disk busy, small enough to hold in memory for each of
-/// a handful of fetches at once.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Where agents get the executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,17 @@ pub enum EtcdSource {
         /// The archive's checksum.
         sha256: Sha256,
     },
+}
+
+/// What an agent fetches for one launch, and how it knows that it is the right thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetch {
+    /// What Mesos' fetcher is given.
+    pub uris: Vec<FetchUri>,
+    /// What has to be checked before anything of it runs: names in the sandbox, and
+    /// their checksums. etcd's programs are not among them where they come one by
+    /// one: the executor checks those itself, by its launch spec.
+    pub checks: Vec<(String, Sha256)>,
 }
 
 /// One thing for Mesos' fetcher to fetch.
@@ -111,14 +125,63 @@ pub enum ArtifactError {
         /// Which option says where it is.
         hint: &'static str,
     },
+    /// A copy of it cannot be made.
+    #[error("cannot keep a copy of {what} as {} (scheduler.state_dir)", .path.display())]
+    NotKept {
+        /// Which program.
+        what: String,
+        /// Where the copy was to be.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The directory of the copies cannot be made.
+    #[error("cannot keep copies of programs in {} (scheduler.state_dir)", .path.display())]
+    NoDirectory {
+        /// Which directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// An archive's URI does not name one.
     #[error(
-        "{uri} does not end in the name of an archive; scheduler.etcd_uri needs one such as \
+        "{uri} does not end in the name of an archive; etcd.uri needs one such as \
          etcd-v3.5.30-linux-amd64.tar.gz, whose name without endings is the directory inside"
     )]
     NotAnArchive {
         /// The URI.
         uri: String,
+    },
+}
+
+/// A recipe's programs cannot be fetched by anybody.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAtHand {
+    /// The scheduler has no copy.
+    #[error(
+        "there is no copy of {what} (SHA-256 {sha256}) in {directory}: {why}; start the \
+         scheduler with the {option} that has it"
+    )]
+    NoCopy {
+        /// Which program.
+        what: String,
+        /// Its checksum.
+        sha256: Sha256,
+        /// Where copies are.
+        directory: String,
+        /// What the system said.
+        why: String,
+        /// Which option names where it could come from.
+        option: &'static str,
+    },
+    /// Nobody knows from where it came: a record of an earlier release.
+    #[error(
+        "it is not recorded from where {directory} was fetched; start the scheduler with \
+         the etcd.uri of that release"
+    )]
+    NoArchive {
+        /// The archive's directory.
+        directory: String,
     },
 }
 
@@ -128,175 +191,241 @@ const ETCD_HINT: &str = "scheduler.etcd_dir names its directory";
 /// The programs, and who may fetch them now.
 #[derive(Debug)]
 pub struct Artifacts {
-    executor: Source,
-    executor_sha256: Sha256,
-    etcd: Etcd,
+    /// What this start serves.
+    served: Programs,
+    kept: KeptPrograms,
+    /// Open copies.
+    open: Mutex<BTreeMap<Sha256, Arc<Program>>>,
     /// By the checksum of their random part, not by that part itself: how long
     /// a look-up takes then tells nothing about valid paths.
-    valid_until: Mutex<BTreeMap<[u8; 32], Instant>>,
+    paths: Mutex<BTreeMap<[u8; 32], LaunchPath>>,
 }
 
+/// What may be fetched under one path.
 #[derive(Debug)]
-enum Source {
-    Served(Arc<Program>),
-    Elsewhere { uri: String },
-}
-
-#[derive(Debug)]
-enum Etcd {
-    Served(BTreeMap<String, Arc<Program>>),
-    Elsewhere {
-        uri: String,
-        archive: String,
-        directory: String,
-        sha256: Sha256,
-    },
-}
-
-/// An open program. It is opened once and served from the open file, so that an
-/// upgrade that puts another file under its name does not change what launches
-/// get while their checksums are the old ones.
-#[derive(Debug)]
-pub struct Program {
-    path: PathBuf,
-    file: File,
-    version: FileVersion,
-    sha256: Sha256,
-}
-
-/// What changes when somebody writes into the open file itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileVersion {
-    bytes: u64,
-    modified: (i64, i64),
+struct LaunchPath {
+    until: Instant,
+    files: BTreeMap<String, Arc<Program>>,
 }
 
 impl Artifacts {
-    /// Opens the programs and takes their checksums. Reads some 60 MB, so it
-    /// takes part of a second; call it before anything waits.
+    /// Opens the programs, takes their checksums and copies what is new into the
+    /// state directory. Reads some 60 MB twice, so it takes part of a second; call
+    /// it before anything waits.
     ///
     /// # Errors
     ///
-    /// When a program is missing, unreadable or not executable.
+    /// When a program is missing, unreadable or not executable, and when it cannot be
+    /// copied.
     pub fn open(
         executor: &ExecutorSource,
         etcd: &EtcdSource,
+        state: &Path,
     ) -> Result<Self, ArtifactError> {
-        let (executor, executor_sha256) = match executor {
-            ExecutorSource::File(path) => {
-                let program = Program::open("the executor", path, EXECUTOR_HINT)?;
-                let sha256 = program.sha256.clone();
-                (Source::Served(Arc::new(program)), sha256)
-            }
-            ExecutorSource::Uri { uri, sha256 } => {
-                (Source::Elsewhere { uri: uri.clone() }, sha256.clone())
-            }
+        let kept = KeptPrograms::in_state(state).map_err(|source| {
+            let path = state.to_owned();
+            ArtifactError::NoDirectory { path, source }
+        })?;
+        let mut open = BTreeMap::new();
+        let mut keep = |what: &str, path: &Path, hint| {
+            let (program, sha256) = Program::keep(what, path, hint, &kept)?;
+            open.insert(sha256.clone(), Arc::new(program));
+            Ok::<Sha256, ArtifactError>(sha256)
         };
-        let etcd = match etcd {
-            EtcdSource::Directory(directory) => Etcd::Served(open_etcd(directory)?),
-            EtcdSource::Archive { uri, sha256 } => {
-                let (archive, directory) = archive_names(uri)
-                    .ok_or_else(|| ArtifactError::NotAnArchive { uri: uri.clone() })?;
-                Etcd::Elsewhere {
-                    uri: uri.clone(),
-                    archive,
-                    directory,
-                    sha256: sha256.clone(),
+        let executor = match executor {
+            ExecutorSource::File(path) => ExecutorProgram {
+                sha256: keep("the executor", path, EXECUTOR_HINT)?,
+                uri: None,
+            },
+            ExecutorSource::Uri { uri, sha256 } => ExecutorProgram {
+                sha256: sha256.clone(),
+                uri: Some(uri.clone()),
+            },
+        };
+        let mut served = match etcd {
+            EtcdSource::Directory(directory) => {
+                let mut checksums = BTreeMap::new();
+                let optional = directory.join(OPTIONAL_ETCD_FILE);
+                let optional = optional.exists().then_some(OPTIONAL_ETCD_FILE);
+                for name in ETCD_FILES.into_iter().chain(optional) {
+                    let sha256 = keep(name, &directory.join(name), ETCD_HINT)?;
+                    checksums.insert(name.to_owned(), sha256);
                 }
+                programs_in(".".to_owned(), checksums, None)
+            }
+            EtcdSource::Archive { uri, sha256 } => {
+                let (_, directory) = archive_names(uri)
+                    .ok_or_else(|| ArtifactError::NotAnArchive { uri: uri.clone() })?;
+                let archive = Archive {
+                    uri: uri.clone(),
+                    sha256: sha256.clone(),
+                };
+                programs_in(directory, BTreeMap::new(), Some(archive))
             }
         };
+        served.executor = Some(executor);
         Ok(Artifacts {
-            executor,
-            executor_sha256,
-            etcd,
-            valid_until: Mutex::default(),
+            served,
+            kept,
+            open: Mutex::new(open),
+            paths: Mutex::default(),
         })
     }
 
-    /// What the launch spec says of etcd: where it is in the sandbox, and the
-    /// checksums of its programs. An archive's programs have none; the archive
-    /// itself is checked, see [`Artifacts::checks_before_launch`].
-    pub fn program(&self) -> EtcdProgram {
-        match &self.etcd {
-            Etcd::Served(programs) => EtcdProgram {
-                directory: ".".to_owned(),
-                checksums: programs
-                    .iter()
-                    .map(|(name, program)| (name.clone(), program.sha256.clone()))
-                    .collect(),
-            },
-            Etcd::Elsewhere { directory, .. } => EtcdProgram {
-                directory: directory.clone(),
-                checksums: BTreeMap::new(),
-            },
-        }
+    /// The programs that this start serves.
+    pub fn served(&self) -> &Programs {
+        &self.served
     }
 
-    /// The executor's checksum.
-    pub fn executor_sha256(&self) -> &Sha256 {
-        &self.executor_sha256
+    /// The copy of the etcd that this start serves, unless it comes from elsewhere.
+    pub fn served_etcd(&self) -> Option<PathBuf> {
+        let sha256 = self.served.checksums.get(ETCD_FILES[0])?;
+        Some(self.kept.path(sha256))
     }
 
-    /// What the launch command must check before it runs anything: names in the
-    /// sandbox, and their checksums.
-    pub fn checks_before_launch(&self) -> Vec<(String, Sha256)> {
-        let executor = (EXECUTOR_FILE.to_owned(), self.executor_sha256.clone());
-        match &self.etcd {
-            Etcd::Served(_) => vec![executor],
-            Etcd::Elsewhere {
-                archive, sha256, ..
-            } => vec![executor, (archive.clone(), sha256.clone())],
-        }
-    }
-
-    /// What one launch fetches, under a new path that is valid for
-    /// [`PATH_LIFETIME`] from `now`. `base_url` is the URL under which agents
-    /// reach our API, without a path.
-    pub fn uris_for_launch(&self, base_url: &str, now: Instant) -> Vec<FetchUri> {
+    /// What an agent fetches for a member with these programs, under a new path that
+    /// is valid for [`PATH_LIFETIME`] from `now`. `base_url` is the URL under which
+    /// agents reach our API, without a path.
+    ///
+    /// # Errors
+    ///
+    /// When a program of theirs is not to be had any more. Nothing else is given in
+    /// its place.
+    pub fn fetch(
+        &self,
+        programs: &Programs,
+        base_url: &str,
+        now: Instant,
+    ) -> Result<Fetch, NotAtHand> {
+        let files = self.files(programs)?;
+        let executor = self.executor_of(programs);
         let base = format!(
             "{}{ARTIFACT_PATH}{}",
             base_url.trim_end_matches('/'),
-            self.new_path(now)
+            self.new_path(files, now)
         );
-        let program = |name: &str, uri: String| FetchUri {
-            uri,
-            output_file: name.to_owned(),
-            executable: true,
-            extract: false,
-        };
-        let mut uris = vec![match &self.executor {
-            Source::Served(_) => {
-                program(EXECUTOR_FILE, format!("{base}/{EXECUTOR_FILE}"))
-            }
-            Source::Elsewhere { uri } => program(EXECUTOR_FILE, uri.clone()),
-        }];
-        match &self.etcd {
-            Etcd::Served(programs) => uris.extend(
-                programs
-                    .keys()
-                    .map(|name| program(name, format!("{base}/{name}"))),
-            ),
-            Etcd::Elsewhere { uri, archive, .. } => uris.push(FetchUri {
+        let mut fetch = Fetch::default();
+        if let Some(ExecutorProgram { sha256, uri }) = executor {
+            let uri = uri.unwrap_or_else(|| format!("{base}/{EXECUTOR_FILE}"));
+            fetch.uris.push(fetch_program(EXECUTOR_FILE, uri));
+            fetch.checks.push((EXECUTOR_FILE.to_owned(), sha256));
+        }
+        let etcd = programs.checksums.keys();
+        let uris = etcd.map(|name| fetch_program(name, format!("{base}/{name}")));
+        fetch.uris.extend(uris);
+        if let Some(Archive { uri, sha256 }) = &programs.archive
+            && let Some((archive, _)) = archive_names(uri)
+        {
+            fetch.uris.push(FetchUri {
                 uri: uri.clone(),
                 output_file: archive.clone(),
                 executable: false,
                 extract: true,
-            }),
+            });
+            fetch.checks.push((archive, sha256.clone()));
         }
-        uris
+        Ok(fetch)
+    }
+
+    /// Why agents cannot fetch these programs, if they cannot.
+    ///
+    /// # Errors
+    ///
+    /// What is missing.
+    pub fn look_for(&self, programs: &Programs) -> Result<(), NotAtHand> {
+        self.files(programs).map(drop)
+    }
+
+    /// Records of earlier releases do not tell which executor it was.
+    fn executor_of(&self, programs: &Programs) -> Option<ExecutorProgram> {
+        let known = programs.executor.as_ref();
+        known.or(self.served.executor.as_ref()).cloned()
+    }
+
+    /// What we have to serve for these programs, by its name in the sandbox.
+    fn files(
+        &self,
+        programs: &Programs,
+    ) -> Result<BTreeMap<String, Arc<Program>>, NotAtHand> {
+        let comes_from_nowhere =
+            programs.checksums.is_empty() && programs.archive.is_none();
+        if comes_from_nowhere {
+            let directory = programs.directory.clone();
+            return Err(NotAtHand::NoArchive { directory });
+        }
+        let mut files = BTreeMap::new();
+        let executor = self.executor_of(programs).filter(|it| it.uri.is_none());
+        if let Some(executor) = executor {
+            let program =
+                self.program(EXECUTOR_FILE, &executor.sha256, "scheduler.executor")?;
+            files.insert(EXECUTOR_FILE.to_owned(), program);
+        }
+        for (name, sha256) in &programs.checksums {
+            let program = self.program(name, sha256, "scheduler.etcd_dir")?;
+            files.insert(name.clone(), program);
+        }
+        Ok(files)
+    }
+
+    fn program(
+        &self,
+        what: &str,
+        sha256: &Sha256,
+        option: &'static str,
+    ) -> Result<Arc<Program>, NotAtHand> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = open.get(sha256) {
+            return Ok(Arc::clone(program));
+        }
+        let program = Program::kept(&self.kept, sha256).map_err(|error| {
+            let directory = self.kept.path(sha256);
+            let directory = directory.parent().unwrap_or(&directory);
+            NotAtHand::NoCopy {
+                what: what.to_owned(),
+                sha256: sha256.clone(),
+                directory: directory.display().to_string(),
+                why: error.to_string(),
+                option,
+            }
+        })?;
+        let program = Arc::new(program);
+        open.insert(sha256.clone(), Arc::clone(&program));
+        Ok(program)
+    }
+
+    /// Removes all copies but those of programs that are needed, and of those that
+    /// this start serves.
+    pub fn forget_all_but<'p>(&'p self, needed: impl Iterator<Item = &'p Programs>) {
+        let needed: BTreeSet<Sha256> = needed
+            .chain([&self.served])
+            .flat_map(Programs::served)
+            .cloned()
+            .collect();
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|sha256, _| needed.contains(sha256));
+        match self.kept.remove_all_but(&needed) {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => {
+                tracing::info!(?removed, "copies of programs that nobody needs are gone");
+            }
+            // The next one to be removed takes them along.
+            Err(error) => {
+                tracing::warn!(%error, "copies of programs cannot be removed");
+            }
+        }
     }
 
     /// A new valid path; those that have expired are forgotten.
-    fn new_path(&self, now: Instant) -> String {
+    fn new_path(&self, files: BTreeMap<String, Arc<Program>>, now: Instant) -> String {
         // 122 random bits from the system's generator: more than anyone can try
         // in the quarter of an hour for which one is valid.
         let path = uuid::Uuid::new_v4().simple().to_string();
-        let mut valid_until = self
-            .valid_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        valid_until.retain(|_, until| *until > now);
-        valid_until.insert(digest(&path), now + PATH_LIFETIME);
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.retain(|_, path| path.until > now);
+        let until = now + PATH_LIFETIME;
+        paths.insert(digest(&path), LaunchPath { until, files });
         path
     }
 
@@ -304,127 +433,33 @@ impl Artifacts {
     /// File names are looked up among those that we serve and never become part
     /// of a path on disk.
     pub fn find(&self, path: &str, file: &str, now: Instant) -> Option<Arc<Program>> {
-        let valid = self
-            .valid_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&digest(path))
-            .is_some_and(|until| *until > now);
-        if !valid {
-            return None;
-        }
-        match (&self.executor, &self.etcd) {
-            (Source::Served(program), _) if file == EXECUTOR_FILE => {
-                Some(Arc::clone(program))
-            }
-            (_, Etcd::Served(programs)) => programs.get(file).cloned(),
-            _ => None,
-        }
+        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = paths.get(&digest(path)).filter(|path| path.until > now)?;
+        path.files.get(file).cloned()
     }
 }
 
-impl Program {
-    fn open(what: &str, path: &Path, hint: &'static str) -> Result<Self, ArtifactError> {
-        let unreadable = |source| ArtifactError::Unreadable {
-            what: what.to_owned(),
-            path: path.to_owned(),
-            source,
-            hint,
-        };
-        let no_program = |why| ArtifactError::NotAProgram {
-            what: what.to_owned(),
-            path: path.to_owned(),
-            why,
-            hint,
-        };
-        let file = File::open(path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(no_program("is not a file"));
-        }
-        if metadata.len() == 0 {
-            return Err(no_program("is empty"));
-        }
-        if metadata.mode() & 0o111 == 0 {
-            return Err(no_program("is not executable"));
-        }
-        let version = FileVersion::of(&metadata);
-        let sha256 = checksum(&file).map_err(unreadable)?;
-        Ok(Program {
-            path: path.to_owned(),
-            file,
-            version,
-            sha256,
-        })
-    }
-
-    /// Its size.
-    pub fn bytes(&self) -> u64 {
-        self.version.bytes
-    }
-
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether the open file is still what the checksum was taken of. Somebody
-    /// may have copied a new version over it in place.
-    pub fn is_unchanged(&self) -> bool {
-        self.file
-            .metadata()
-            .is_ok_and(|metadata| FileVersion::of(&metadata) == self.version)
-    }
-
-    /// Its content, piece by piece.
-    pub fn stream(
-        self: Arc<Self>,
-    ) -> impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static {
-        futures_util::stream::try_unfold(0, move |offset: u64| {
-            let program = Arc::clone(&self);
-            async move {
-                if offset >= program.bytes() {
-                    return Ok(None);
-                }
-                let chunk =
-                    tokio::task::spawn_blocking(move || program.read_chunk(offset))
-                        .await
-                        .map_err(io::Error::other)??;
-                let next = offset + chunk.len() as u64;
-                Ok(Some((chunk, next)))
-            }
-        })
-    }
-
-    fn read_chunk(&self, offset: u64) -> io::Result<Vec<u8>> {
-        let left = usize::try_from(self.bytes() - offset).unwrap_or(usize::MAX);
-        let mut chunk = vec![0; left.min(CHUNK_BYTES)];
-        self.file.read_exact_at(&mut chunk, offset)?;
-        Ok(chunk)
+fn programs_in(
+    directory: String,
+    checksums: BTreeMap<String, Sha256>,
+    archive: Option<Archive>,
+) -> Programs {
+    Programs {
+        directory,
+        checksums,
+        archive,
+        executor: None,
+        version: None,
     }
 }
 
-impl FileVersion {
-    fn of(metadata: &std::fs::Metadata) -> Self {
-        FileVersion {
-            bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        }
+fn fetch_program(name: &str, uri: String) -> FetchUri {
+    FetchUri {
+        uri,
+        output_file: name.to_owned(),
+        executable: true,
+        extract: false,
     }
-}
-
-fn open_etcd(directory: &Path) -> Result<BTreeMap<String, Arc<Program>>, ArtifactError> {
-    let mut programs = BTreeMap::new();
-    for name in ETCD_FILES {
-        let program = Program::open(name, &directory.join(name), ETCD_HINT)?;
-        programs.insert(name.to_owned(), Arc::new(program));
-    }
-    let path = directory.join(OPTIONAL_ETCD_FILE);
-    if path.exists() {
-        let program = Program::open(OPTIONAL_ETCD_FILE, &path, ETCD_HINT)?;
-        programs.insert(OPTIONAL_ETCD_FILE.to_owned(), Arc::new(program));
-    }
-    Ok(programs)
 }
 
 /// The archive's file name, and the directory that a release of etcd has
@@ -438,27 +473,9 @@ fn archive_names(uri: &str) -> Option<(String, String)> {
     (!directory.is_empty()).then(|| (archive.to_owned(), directory.to_owned()))
 }
 
-fn checksum(file: &File) -> io::Result<Sha256> {
-    let mut hash = sha2::Sha256::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let mut offset = 0;
-    loop {
-        let read = file.read_at(&mut chunk, offset)?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&chunk[..read]);
-        offset += read as u64;
-    }
-    hex::encode(hash.finalize())
-        .parse()
-        .map_err(io::Error::other)
-}
-
 fn digest(text: &str) -> [u8; 32] {
     sha2::Sha256::digest(text.as_bytes()).into()
 }
 
 #[cfg(test)]
-#[path = "artifacts_tests.rs"]
 mod tests;

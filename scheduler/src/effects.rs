@@ -8,13 +8,14 @@ use etcd_admin::member::MemberClient;
 use etcd_launch::PodIndex;
 use etcd_planner::alarms::AlarmKind;
 use etcd_planner::effect::{Operation, Outcome};
+use etcd_planner::programs::Programs;
 use etcd_planner::{Effect, EffectId, Event};
 use mesos_v1::scheduler::{Call, call};
 use mesos_v1::{Epoch, SchedulerHandle, v1};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::artifacts::{Artifacts, FetchUri};
+use crate::artifacts::{Artifacts, Fetch, NotAtHand};
 use crate::failpoint::{self, Stage};
 use crate::metrics::Metrics;
 use crate::translate::operations::{self, Feedback};
@@ -34,9 +35,14 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    fn files(&self) -> Vec<FetchUri> {
+    /// What an agent fetches for a member with these programs.
+    ///
+    /// # Errors
+    ///
+    /// When a program of theirs is not to be had any more.
+    pub fn fetch(&self, programs: &Programs) -> Result<Fetch, NotAtHand> {
         self.artifacts
-            .uris_for_launch(&self.base_url, Instant::now())
+            .fetch(programs, &self.base_url, Instant::now())
     }
 }
 
@@ -77,6 +83,22 @@ pub async fn send_to_master(
     }
 }
 
+/// Why there is no call for an effect.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCall {
+    /// The launch spec cannot be written.
+    #[error("the launch spec cannot be written: {0}")]
+    Spec(#[from] serde_json::Error),
+    /// The agent could not fetch what the member runs.
+    #[error("{why}")]
+    NotAtHand {
+        /// Which programs.
+        programs: Box<Programs>,
+        /// Why not.
+        why: NotAtHand,
+    },
+}
+
 fn outcome<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
     match result {
         Ok(()) => Outcome::Done,
@@ -87,7 +109,10 @@ fn outcome<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
 }
 
 /// The call to the master that an effect stands for; none if it is for etcd.
-/// `Err` if it cannot be written.
+///
+/// # Errors
+///
+/// When it cannot be written, or its agent could not fetch what it needs.
 ///
 /// `feedback` is that of the agent whose offer the effect accepts.
 pub fn mesos_call(
@@ -95,7 +120,7 @@ pub fn mesos_call(
     frame: &LaunchFrame,
     source: &FileSource,
     feedback: Feedback,
-) -> Result<Option<Call>, serde_json::Error> {
+) -> Result<Option<Call>, NoCall> {
     let call = match effect {
         Effect::Accept {
             pod,
@@ -217,7 +242,7 @@ fn operation_messages(
     pod: PodIndex,
     operation: &Operation,
     feedback: Feedback,
-) -> Result<Vec<v1::offer::Operation>, serde_json::Error> {
+) -> Result<Vec<v1::offer::Operation>, NoCall> {
     let reserver = &frame.reserver;
     Ok(match operation {
         Operation::Reserve(placement) => {
@@ -229,7 +254,11 @@ fn operation_messages(
         // Mesos tells of a launch by the task's statuses, and takes no name
         // for it.
         Operation::Launch(order) => {
-            let task = tasks::task_info(frame, order, &source.files())?;
+            let fetch = source.fetch(&order.programs).map_err(|why| {
+                let programs = Box::new(order.programs.clone());
+                NoCall::NotAtHand { programs, why }
+            })?;
+            let task = tasks::task_info(frame, order, &fetch)?;
             vec![v1::offer::Operation::launch(vec![task])]
         }
     })

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd_launch::{ClusterId, ClusterToken, Founder, MemberId, PodIndex};
+use etcd_planner::effect::Outcome;
 use etcd_planner::event::OperationVerdict;
 use etcd_planner::offer::{AgentId, ExecutorId, FrameworkId};
 use etcd_planner::plan_commands::{self, PlanCommand};
+use etcd_planner::programs::Programs;
 use etcd_planner::{Effect, EffectId, Event, Model, Record, Turn, plan, quorum};
 use etcd_planner::{pausing, replacing};
 use mesos_v1::scheduler::{Call, call, event};
@@ -22,7 +24,7 @@ use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::commands::{Actor, Command, CommandRefusal, Order};
-use crate::effects::{self, FileSource, MesosJob};
+use crate::effects::{self, FileSource, MesosJob, NoCall};
 use crate::events::Journal;
 use crate::failpoint::{self, EVENT, Stage};
 use crate::metrics::Metrics;
@@ -194,9 +196,29 @@ impl EventLoop {
         points
             .iter()
             .for_each(|point| failpoint::hit(Stage::AfterStore, point));
+        self.let_go_of_programs(record);
         self.stored = record.clone();
         self.wiring.metrics.note_store_write();
         Ok(())
+    }
+
+    /// Removes copies of programs that the record does not name any more.
+    fn let_go_of_programs(&self, record: &Record) {
+        let programs = |record: &Record| -> Vec<Programs> {
+            let recipes = record.recipes();
+            recipes.map(|recipe| recipe.program.clone()).collect()
+        };
+        let mut needed = programs(record);
+        let are_all_needed = self
+            .stored
+            .recipes()
+            .all(|recipe| needed.contains(&recipe.program));
+        if are_all_needed {
+            return;
+        }
+        needed.push(self.model.target.program.clone());
+        let artifacts = Arc::clone(&self.wiring.files.artifacts);
+        tokio::task::spawn_blocking(move || artifacts.forget_all_but(needed.iter()));
     }
 
     /// What keeps a pod waiting is worth a line whenever it changes, and no
@@ -255,7 +277,16 @@ impl EventLoop {
                 );
                 tokio::spawn(task);
             }
-            Err(error) => warn!(%effect, %error, "the effect cannot be put into a call"),
+            Err(error) => {
+                warn!(%effect, %error, "the effect cannot be put into a call");
+                let why = error.to_string();
+                if let NoCall::NotAtHand { programs, why } = error {
+                    let why = why.to_string();
+                    self.apply(Event::NotAtHand { programs, why });
+                }
+                let outcome = Outcome::Failed { why };
+                self.apply(Event::EffectDone { id, outcome });
+            }
         }
     }
 

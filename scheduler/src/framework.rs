@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use etcd_config::{Options, ServiceOptions};
-use etcd_launch::Sha256;
 use etcd_planner::offer::FrameworkId;
 use etcd_planner::record::Placement;
 use etcd_planner::{Record, Target};
@@ -107,7 +106,6 @@ pub fn launch_frame(
     options: &Options,
     target: &Target,
     framework_id: Option<&FrameworkId>,
-    checks: Vec<(String, Sha256)>,
 ) -> LaunchFrame {
     let service = &options.service;
     let vip = options.vip_dns_name();
@@ -120,7 +118,6 @@ pub fn launch_frame(
             reserves_ports: target.reserves_ports(),
         },
         user: service.user.clone(),
-        checks,
         network: target.network.clone(),
         framework_host: dns_domain(options),
         // `api.` stands before it.

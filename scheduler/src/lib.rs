@@ -7,6 +7,7 @@ pub mod clock;
 pub mod command_line;
 pub mod commands;
 pub mod effects;
+pub mod etcd_choice;
 pub mod event_loop;
 pub mod events;
 pub mod failpoint;

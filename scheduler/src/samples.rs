@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use etcd_config::Options;
 use etcd_launch::{
-    ClusterId, ClusterStart, ClusterToken, DataHistory, EtcdProgram, Identity,
-    LaunchSpec, MemberId, PodGeneration, PodIndex, Scheme, Tuning,
+    ClusterId, ClusterStart, ClusterToken, DataHistory, Identity, LaunchSpec, MemberId,
+    PodGeneration, PodIndex, Scheme, Tuning,
 };
 use etcd_planner::observed::{
     MemberAnswer, MesosLink, OfferStream, Probe, Session, TaskSeen, TaskState,
@@ -14,6 +14,7 @@ use etcd_planner::offer::{
     AgentId, ExecutorId, FrameworkId, Hostname, Megabytes, MilliCpus, ReservationId,
     TaskId, VolumeId,
 };
+use etcd_planner::programs::Programs;
 use etcd_planner::record::{
     Cluster, Enrolled, Failures, Incarnation, Launch, Membership, Placement,
     PlacementStage, Pod, Record, TargetId,
@@ -56,9 +57,12 @@ pub(crate) fn target() -> Target {
             quota_backend_bytes: 2 << 30,
             enable_v2: false,
         },
-        program: EtcdProgram {
+        program: Programs {
             directory: ".".into(),
             checksums: BTreeMap::new(),
+            archive: None,
+            executor: None,
+            version: None,
         },
         scheme: Scheme::Http,
         stop_grace_ms: 30_000,
@@ -209,7 +213,7 @@ pub(crate) fn launch_spec(target: &Target, advertise_host: &str) -> LaunchSpec {
         format: etcd_launch::FORMAT,
         pod: PodIndex(0),
         generation: PodGeneration(2),
-        etcd: target.program.clone(),
+        etcd: target.program.etcd(),
         identity: Identity {
             token: ClusterToken("dcos-5d1c".into()),
             cluster_id: ClusterId(0xc1),

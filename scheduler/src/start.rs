@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use etcd_config::Options;
 use etcd_launch::Sha256;
+use etcd_planner::Model;
+use etcd_planner::programs::Programs;
 use mesos_v1::{
     AddressError, ClientSetupError, Masters, OperatorClient, SchedulerSession,
     SessionConfig,
@@ -22,6 +24,7 @@ use crate::artifacts::{
 use crate::clock;
 use crate::commands::QUEUE_LENGTH;
 use crate::effects::{self, FileSource};
+use crate::etcd_choice::Served;
 use crate::event_loop::{EventLoop, LoopError, Wiring};
 use crate::events::{EventLog, Journal};
 use crate::framework;
@@ -33,7 +36,7 @@ use crate::offer_history::OfferHistory;
 use crate::probing;
 use crate::published::Published;
 use crate::store::{Store, StoreError};
-use crate::wanted::{self, Beginning, Started};
+use crate::wanted::{self, BeginError, Beginning, Started};
 
 /// Why the scheduler does not run, or does not run on.
 #[derive(Debug, Error)]
@@ -44,6 +47,9 @@ pub enum StartError {
     /// What agents are to fetch is not there.
     #[error(transparent)]
     Artifacts(#[from] ArtifactError),
+    /// The service cannot be begun with these options.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
     /// The token file cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenFileError),
@@ -79,8 +85,11 @@ impl StartError {
     /// a restart may heal.
     pub fn exit_code(&self) -> u8 {
         match self {
-            StartError::Store(_) | StartError::Loop(LoopError::Store(_)) => EXIT_STORE,
+            StartError::Store(_)
+            | StartError::Begin(BeginError::Store(_))
+            | StartError::Loop(LoopError::Store(_)) => EXIT_STORE,
             StartError::Artifacts(_)
+            | StartError::Begin(BeginError::Refused(_))
             | StartError::Tokens(_)
             | StartError::Masters(_)
             | StartError::Missing { .. } => EXIT_OPTIONS,
@@ -106,11 +115,13 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let store = Arc::new(Store::open(&started.options.scheduler.state_dir)?);
     let artifacts = Arc::new(artifacts(&started.options)?);
+    let served = Served::with(&started.options, &artifacts).await;
     let Beginning {
-        model,
+        mut model,
         version,
         options,
-    } = wanted::begin(&store, &started, artifacts.program())?;
+    } = wanted::begin(&store, &started, &served)?;
+    look_for_programs(&artifacts, &mut model);
     let access = Arc::new(access(&options)?);
     let listen = options.scheduler.listen;
     let listener =
@@ -190,7 +201,6 @@ pub async fn run(
             &options,
             &model.target,
             model.record.framework_id.as_ref(),
-            artifacts.checks_before_launch(),
         ),
         claims: framework::claims(&options.service),
         files: FileSource {
@@ -215,15 +225,11 @@ fn artifacts(options: &Options) -> Result<Artifacts, StartError> {
         },
         _ => ExecutorSource::File(executor_beside_us(options)?),
     };
-    let etcd = match (
-        &scheduler.etcd_dir,
-        &scheduler.etcd_uri,
-        &scheduler.etcd_sha256,
-    ) {
+    let etcd = match (&scheduler.etcd_dir, &options.etcd.uri, &options.etcd.sha256) {
         (Some(directory), _, _) => EtcdSource::Directory(directory.clone()),
         (None, Some(uri), Some(sha256)) => EtcdSource::Archive {
             uri: uri.clone(),
-            sha256: checksum("scheduler.etcd_sha256", sha256)?,
+            sha256: checksum("etcd.sha256", sha256)?,
         },
         _ => {
             return Err(StartError::Missing {
@@ -232,7 +238,26 @@ fn artifacts(options: &Options) -> Result<Artifacts, StartError> {
             });
         }
     };
-    Ok(Artifacts::open(&executor, &etcd)?)
+    Ok(Artifacts::open(&executor, &etcd, &scheduler.state_dir)?)
+}
+
+/// Tells the planner what members cannot be launched with, and lets go of copies that
+/// nobody needs.
+fn look_for_programs(artifacts: &Artifacts, model: &mut Model) {
+    artifacts.forget_all_but(model.programs());
+    let missing: Vec<(Programs, String)> = model
+        .programs()
+        .filter_map(|programs| {
+            let why = artifacts.look_for(programs).err()?.to_string();
+            Some((programs.clone(), why))
+        })
+        .collect();
+    for (programs, why) in missing {
+        if model.observed.why_not_at_hand(&programs).is_none() {
+            tracing::error!(why, "members cannot be launched with what they ran with");
+            model.observed.not_at_hand.push((programs, why));
+        }
+    }
 }
 
 fn checksum(option: &'static str, text: &str) -> Result<Sha256, StartError> {

@@ -1,13 +1,14 @@
 //! From options to the planner's target.
 
 use etcd_config::{DiskType, Options};
-use etcd_launch::{EtcdProgram, Scheme, Tuning};
+use etcd_launch::{Scheme, Tuning};
 use etcd_planner::Target;
 use etcd_planner::offer::{Megabytes, MilliCpus};
+use etcd_planner::programs::Programs;
 use etcd_planner::target::{DiskWish, Needs, Network, VirtualNetwork};
 
-/// What the options ask for, with the etcd that is to run.
-pub fn target(options: &Options, program: EtcdProgram) -> Target {
+/// What the options ask for, with the programs that are to run.
+pub fn target(options: &Options, program: Programs) -> Target {
     let (node, etcd, scheduler) = (&options.node, &options.etcd, &options.scheduler);
     Target {
         service: options.service.name.as_str().to_owned(),
@@ -84,8 +85,6 @@ pub fn dns_domain(options: &Options) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use etcd_launch::PodIndex;
 
     use super::*;
@@ -93,11 +92,7 @@ mod tests {
     fn target_of(change: impl FnOnce(&mut Options)) -> Target {
         let mut options = Options::default();
         change(&mut options);
-        let program = EtcdProgram {
-            directory: ".".into(),
-            checksums: BTreeMap::new(),
-        };
-        target(&options, program)
+        target(&options, crate::samples::target().program)
     }
 
     #[test]

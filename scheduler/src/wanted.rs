@@ -4,20 +4,23 @@
 //! started. All else is wanted of the service and stored with its target: a start
 //! changes it only with options that differ from those of the last start that
 //! counted, so that a restart with an old file does not undo what was asked for
-//! since. Every change is judged as a whole.
+//! since. Every change is judged as a whole, the programs that a start brings along with
+//! its options: where one is refused, members go on with the programs that they had.
 
 use std::fmt;
 
 use etcd_config::load::{LoadErrors, Loaded, Origin};
 use etcd_config::{
-    Asked, Change, GivenOptions, OptionRow, Options, Refusal, Warning, judge_change,
+    Asked, Change, ChangeClass, GivenOptions, OptionRow, Options, Refusal, Warning,
+    judge_change,
 };
-use etcd_launch::EtcdProgram;
+use etcd_planner::programs::Programs;
 use etcd_planner::record::TargetId;
 use etcd_planner::{Model, Record};
 use serde_json::Value;
 use tracing::{info, warn};
 
+use crate::etcd_choice::{self, Served};
 use crate::framework;
 use crate::store::{Store, StoreError, StoredRecord, StoredTarget};
 use crate::target::target;
@@ -62,11 +65,28 @@ pub struct Beginning {
     pub options: Options,
 }
 
-/// Options that hold, and what somebody gave of them.
+/// Why a scheduler does not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the first start wants is refused, and there is nothing else to go on with.
+    #[error("{}", lines(.0))]
+    Refused(Vec<Refusal>),
+}
+
+fn lines(refusals: &[Refusal]) -> String {
+    let lines: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+    lines.join("\n")
+}
+
+/// Options that hold, what somebody gave of them, and the programs that go with them.
 struct Held {
     options: Options,
     given: GivenOptions,
-    /// Why the options of this start do not hold, if they do not.
+    programs: Programs,
+    /// Why what this start brings does not hold, if it does not.
     errors: Vec<String>,
     /// Whether this start's options hold, and the next ones are compared with them.
     counts: bool,
@@ -77,15 +97,21 @@ struct Held {
 ///
 /// # Errors
 ///
-/// When the store cannot be read or written.
+/// When the store cannot be read or written, and when a first start is refused.
 pub fn begin(
     store: &Store,
     started: &Started,
-    program: EtcdProgram,
-) -> Result<Beginning, StoreError> {
+    served: &Served,
+) -> Result<Beginning, BeginError> {
     let given = started.given.to_json();
     let Some(stored) = store.load()? else {
-        let (id, first) = store_target(store, &started.options, &started.given, program)?;
+        let refusals = etcd_choice::judge_first(served, &started.options);
+        if !refusals.is_empty() {
+            return Err(BeginError::Refused(refusals));
+        }
+        let programs = served.programs.clone();
+        let (id, first) =
+            store_target(store, &started.options, &started.given, programs)?;
         store.put_start_options(&given)?;
         return Ok(Beginning {
             model: Model::new(id.clone(), first.target, Record::new(id)),
@@ -99,15 +125,14 @@ pub fn begin(
     } = stored;
     let before = record.clone();
     let is_new = store.start_options()?.as_ref() != Some(&given);
-    let held = hold(
-        store.target(&record.target)?,
-        started,
-        is_new,
-        &record.target,
-    );
-    let (id, wanted) = store_target(store, &held.options, &held.given, program)?;
-    framework::name_roles(&mut record, &held.options.service);
     name_recipes(&mut record, store)?;
+    for recipe in record.recipes_mut() {
+        recipe.program.adopt(&served.programs);
+    }
+    let stored = store.target(&record.target)?;
+    let held = hold(stored, started, served, is_new, &record);
+    let (id, wanted) = store_target(store, &held.options, &held.given, held.programs)?;
+    framework::name_roles(&mut record, &held.options.service);
     record.target = id.clone();
     let version = if record == before {
         version
@@ -166,72 +191,116 @@ pub fn foresee(
     Ok(judged.map_err(NotProposed::Refused))
 }
 
-/// Which options hold, of those that the stored target was made from and those of
-/// this start.
+/// Which options and programs hold, of those that the stored target was made from and
+/// those of this start.
 fn hold(
     stored: Option<StoredTarget>,
     started: &Started,
+    served: &Served,
     is_new: bool,
-    target_id: &TargetId,
+    record: &Record,
 ) -> Held {
     let as_started = Held {
         options: started.options.clone(),
         given: started.given.clone(),
+        programs: served.programs.clone(),
         errors: Vec::new(),
         counts: true,
     };
     let Some((old, old_given)) = stored.as_ref().and_then(options_of) else {
         warn!(
-            target = target_id.0,
+            target = record.target.0,
             "the stored target is missing or of another release; going on with the \
              options of this start"
         );
         return as_started;
     };
-    let old = old.in_process_of(&started.options);
-    let go_on = |errors| Held {
-        options: old.clone(),
-        given: old_given.clone(),
-        errors,
-        counts: false,
-    };
-    if !is_new {
-        let differs = !etcd_config::changes(&old, &started.options).is_empty();
-        if differs {
+    let in_process = old.in_process_of(&started.options);
+    // What is wanted if nothing speaks against it.
+    let new = if is_new {
+        as_started
+    } else {
+        if !etcd_config::changes(&in_process, &started.options).is_empty() {
             info!(
                 "the options of this start are those of the last one; what was changed \
                  since then goes on to hold"
             );
         }
-        return go_on(Vec::new());
-    }
-    match judge_change(&old, &started.options, Asked::AtStart) {
-        Ok(changes) => {
-            for change in &changes {
-                info!(%change, "the options of this start change the target");
-            }
-            as_started
+        Held {
+            options: in_process.clone(),
+            given: old_given.clone(),
+            counts: false,
+            ..as_started
         }
-        Err(refusals) => {
-            let errors: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
-            for error in &errors {
-                warn!(error, "the options of this start are refused");
+    };
+    let mut present = stored.map_or(served.programs.clone(), |it| it.target.program);
+    present.adopt(&served.programs);
+    let mut refusals = Vec::new();
+    if is_new {
+        match judge_change(&in_process, &new.options, Asked::AtStart) {
+            Ok(changes) => {
+                for change in &changes {
+                    info!(%change, "this start changes an option");
+                }
             }
-            warn!("the service goes on under its stored target");
-            go_on(errors)
+            Err(found) => refusals = found,
         }
     }
+    refusals.extend(etcd_choice::judge(served, &present, record, &new.options));
+    if refusals.is_empty() {
+        return new;
+    }
+    let errors: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+    for error in &errors {
+        warn!(error, "what this start wants is refused");
+    }
+    warn!("the service goes on under its stored target, with the programs that it had");
+    Held {
+        options: without_new_programs(&old, &started.options),
+        given: old_given,
+        programs: present,
+        errors,
+        counts: false,
+    }
+}
+
+/// Stored options in a process that was started with others, with the programs that
+/// go with the stored ones.
+fn without_new_programs(stored: &Options, started: &Options) -> Options {
+    stored.with(started, |row| {
+        row.change.only_at_start && row.change.class == ChangeClass::Scheduler
+    })
 }
 
 /// The options that a target was made from, and what somebody gave of them; none if
 /// this release cannot read them.
 fn options_of(stored: &StoredTarget) -> Option<(Options, GivenOptions)> {
-    let options: Options = serde_json::from_value(stored.options.clone()).ok()?;
+    let options = under_new_names(stored.options.clone());
+    let options: Options = serde_json::from_value(options).ok()?;
     let given = match &stored.given {
         Some(given) => read_given(given).ok()?,
         None => GivenOptions::beside_defaults(&options).only(is_about_the_service),
     };
     Some((options, given))
+}
+
+/// Options that had other names in the release before.
+const RENAMED: [(&str, &str, &str); 2] = [
+    ("etcd_uri", "etcd", "uri"),
+    ("etcd_sha256", "etcd", "sha256"),
+];
+
+/// Stored options, as this release names them.
+fn under_new_names(mut options: Value) -> Value {
+    for (old, section, new) in RENAMED {
+        let scheduler = options.get_mut("scheduler").and_then(Value::as_object_mut);
+        let value = scheduler.and_then(|scheduler| scheduler.remove(old));
+        let section = options.get_mut(section).and_then(Value::as_object_mut);
+        if let (Some(value), Some(section)) = (value, section) {
+            section.entry(new).or_insert(value);
+        }
+    }
+    options
 }
 
 fn read_given(given: &Value) -> Result<GivenOptions, LoadErrors> {
@@ -241,10 +310,10 @@ fn read_given(given: &Value) -> Result<GivenOptions, LoadErrors> {
 fn stored_target(
     options: &Options,
     given: &GivenOptions,
-    program: EtcdProgram,
+    programs: Programs,
 ) -> StoredTarget {
     StoredTarget {
-        target: target(options, program),
+        target: target(options, programs),
         // Plain data with string keys.
         options: serde_json::to_value(options).unwrap_or_default(),
         given: Some(given.to_json()),
@@ -255,9 +324,9 @@ fn store_target(
     store: &Store,
     options: &Options,
     given: &GivenOptions,
-    program: EtcdProgram,
+    programs: Programs,
 ) -> Result<(TargetId, StoredTarget), StoreError> {
-    let stored = stored_target(options, given, program);
+    let stored = stored_target(options, given, programs);
     let id = stored.id();
     store.put_target(&id, &stored)?;
     Ok((id, stored))
@@ -289,11 +358,7 @@ impl fmt::Display for NotProposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotProposed::NotUnderstood(errors) => errors.fmt(f),
-            NotProposed::Refused(refusals) => {
-                let lines: Vec<String> =
-                    refusals.iter().map(Refusal::to_string).collect();
-                f.write_str(&lines.join("\n"))
-            }
+            NotProposed::Refused(refusals) => f.write_str(&lines(refusals)),
             NotProposed::PresentUnknown => f.write_str(
                 "the options of the present target are of another release; restart the \
                  scheduler with the options that are wanted",
@@ -313,27 +378,31 @@ pub fn propose(
     present: &StoredTarget,
     sent: &[u8],
     replace: bool,
-    program: EtcdProgram,
 ) -> Result<Proposal, NotProposed> {
     let sent = GivenOptions::parse(sent, &Origin::Request)
         .map_err(NotProposed::NotUnderstood)?;
     let (old, old_given) = options_of(present).ok_or(NotProposed::PresentUnknown)?;
-    let old = old.in_process_of(&started.options);
+    let old = without_new_programs(&old, &started.options);
+    let programs = present.target.program.clone();
     let base = if replace {
         GivenOptions::default()
     } else {
         old_given
     };
     let given = sent.only(is_about_the_service).onto(&base);
-    let defaults = Options::default().in_process_of(&started.options);
+    let defaults = Options::default().in_process_of(&old);
     let new = given.applied_to(&defaults);
     // What a start alone can change may be sent, if it is what holds already.
     let asked = sent.only(|row| !is_about_the_service(row)).applied_to(&new);
     let changes =
         judge_change(&old, &asked, Asked::WhileRunning).map_err(NotProposed::Refused)?;
+    let refusals = etcd_choice::judge_options(&programs, &new);
+    if !refusals.is_empty() {
+        return Err(NotProposed::Refused(refusals));
+    }
     let (_, warnings) = new.check();
     Ok(Proposal {
-        wanted: stored_target(&new, &given, program),
+        wanted: stored_target(&new, &given, programs),
         changes,
         warnings,
     })

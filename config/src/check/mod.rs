@@ -79,6 +79,7 @@ impl Options {
         findings.replacing();
         findings.placement();
         findings.scheduler_artifacts();
+        findings.etcd_version();
         findings.scheduler_network();
         (findings.problems, findings.warnings)
     }

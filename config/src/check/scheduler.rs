@@ -3,11 +3,14 @@
 use std::net::IpAddr;
 
 use super::Findings;
+use crate::Options;
 
 impl Findings<'_> {
     /// Where the executor and etcd come from.
     pub(super) fn scheduler_artifacts(&mut self) {
-        let scheduler = &self.options.scheduler;
+        let Options {
+            scheduler, etcd, ..
+        } = self.options;
         let sources = [
             (
                 ("scheduler.executor", scheduler.executor.is_some()),
@@ -19,8 +22,8 @@ impl Findings<'_> {
             ),
             (
                 ("scheduler.etcd_dir", scheduler.etcd_dir.is_some()),
-                ("scheduler.etcd_uri", scheduler.etcd_uri.is_some()),
-                ("scheduler.etcd_sha256", scheduler.etcd_sha256.is_some()),
+                ("etcd.uri", etcd.uri.is_some()),
+                ("etcd.sha256", etcd.sha256.is_some()),
             ),
         ];
         for ((local, has_local), (uri, has_uri), (sha256, has_sha256)) in sources {
@@ -45,13 +48,25 @@ impl Findings<'_> {
                 self.warn(sha256, format!("not used without {uri}"));
             }
         }
-        if scheduler.etcd_dir.is_none() && scheduler.etcd_uri.is_none() {
+        if scheduler.etcd_dir.is_none() && etcd.uri.is_none() {
             self.refuse(
                 "scheduler.etcd_dir",
-                &["scheduler.etcd_uri"],
+                &["etcd.uri"],
                 "allowed: the directory with etcd and etcdctl to serve to agents; or give \
-                 scheduler.etcd_uri and scheduler.etcd_sha256"
+                 etcd.uri, etcd.sha256 and etcd.version"
                     .to_owned(),
+            );
+        }
+    }
+
+    /// An archive does not tell its version, and a program that is served does.
+    pub(super) fn etcd_version(&mut self) {
+        let etcd = &self.options.etcd;
+        if etcd.uri.is_some() && etcd.version.is_none() {
+            self.refuse(
+                "etcd.version",
+                &["etcd.uri"],
+                "allowed: the version of the etcd in etcd.uri, such as 3.5.30".to_owned(),
             );
         }
     }

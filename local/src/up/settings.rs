@@ -157,7 +157,7 @@ fn overrides(
         let executor = helper.path().with_file_name("etcd-executor");
         all.push(("scheduler.executor", "--executor", path(&executor)));
     }
-    if !given("scheduler.etcd_dir") && !given("scheduler.etcd_uri") {
+    if !given("scheduler.etcd_dir") && !given("etcd.uri") {
         all.push(("scheduler.etcd_dir", "--etcd-dir", path(etcd_dir)));
     }
     if !rustix::process::geteuid().is_root() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use etcd_config::PlacementConstraints;
-use etcd_launch::{ClusterId, EtcdProgram, MemberId, Scheme, Tuning};
+use etcd_launch::{ClusterId, MemberId, Scheme, Tuning};
 use etcd_planner::offer::{
     AgentFacts, AgentId, Attributes, Bundle, Disk, DiskKind, DiskSource, Domain,
     FrameworkId, Hostname, Megabytes, MilliCpus, Offer, OfferId, PortRange,
@@ -43,9 +43,12 @@ pub(crate) fn target(constraints: &str) -> Target {
             quota_backend_bytes: 2 << 30,
             enable_v2: false,
         },
-        program: EtcdProgram {
+        program: etcd_planner::programs::Programs {
             directory: ".".into(),
             checksums: BTreeMap::new(),
+            archive: None,
+            executor: None,
+            version: None,
         },
         scheme: Scheme::Http,
         stop_grace_ms: 30_000,

@@ -48,9 +48,12 @@ fn target(strategy: DeployStrategy) -> Target {
             quota_backend_bytes: 2 << 30,
             enable_v2: false,
         },
-        program: etcd_launch::EtcdProgram {
+        program: etcd_planner::programs::Programs {
             directory: ".".into(),
             checksums: BTreeMap::new(),
+            archive: None,
+            executor: None,
+            version: None,
         },
         scheme: etcd_launch::Scheme::Http,
         stop_grace_ms: 30_000,

@@ -76,6 +76,7 @@ impl Service {
         let artifacts = Artifacts::open(
             &ExecutorSource::File(directory.path().join("etcd-executor")),
             &EtcdSource::Directory(directory.path().to_owned()),
+            &directory.path().join("state"),
         )
         .unwrap();
         let (sender, receiver) = watch::channel(Arc::new(published));
@@ -242,8 +243,11 @@ async fn large_bodies_are_refused() {
 async fn fetching_programs() {
     let service = healthy();
     let now = std::time::Instant::now();
-    let uris = service.state.artifacts.uris_for_launch("http://x", now);
-    for uri in uris {
+    let artifacts = &service.state.artifacts;
+    let fetch = artifacts
+        .fetch(artifacts.served(), "http://x", now)
+        .unwrap();
+    for uri in fetch.uris {
         let path = uri.uri.strip_prefix("http://x").unwrap();
         let answer = service.ask("GET", path, None).await;
         let expected = format!("this is {}", uri.output_file);

@@ -8,11 +8,13 @@ use etcd_config::GivenOptions;
 use etcd_launch::{ClusterId, ClusterToken, MemberId, PodIndex};
 use etcd_planner::Timestamp;
 use etcd_planner::offer::FrameworkId;
+use etcd_planner::programs::ExecutorProgram;
 use etcd_planner::record::{Cluster, Enrolled, Incarnation, Membership, Pod};
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::etcd_choice::Served;
 use crate::samples;
 use crate::wanted::{self, Started};
 
@@ -395,6 +397,14 @@ fn the_release_before_start_options_goes_on() {
         (None, None)
     );
 
+    let mut served = Served {
+        programs: before.target.program.clone(),
+        contradiction: None,
+    };
+    served.programs.executor = Some(ExecutorProgram {
+        sha256: "e".repeat(64).parse().unwrap(),
+        uri: None,
+    });
     let start = |mem: u64, count: u64| {
         let mut options = samples::options();
         options.node.mem = etcd_config::Megabytes(mem);
@@ -405,11 +415,12 @@ fn the_release_before_start_options_goes_on() {
             options,
             marathon_app: None,
         };
-        wanted::begin(&store, &started, before.target.program.clone()).unwrap()
+        wanted::begin(&store, &started, &served).unwrap()
     };
     // What targets did not hold then is as the stored options say.
     let as_before = Target {
         update_strategy: samples::options().service.update_strategy,
+        program: served.programs.clone(),
         ..before.target.clone()
     };
     // A file that does not fit the service any more.
@@ -424,7 +435,7 @@ fn the_release_before_start_options_goes_on() {
     let stored = store.target(&beginning.model.target_id).unwrap().unwrap();
     assert_eq!(stored.given, Some(json!({"node": {"mem": 2048}})));
     // No member is restarted for it: each is known to run with the same recipe.
-    let recipe = before.target.recipe();
+    let recipe = as_before.recipe();
     let launched = |pod: &&Pod| {
         let launch = pod.launch.as_ref();
         launch.is_some_and(|launch| launch.target == id)

@@ -16,7 +16,7 @@ use mesos_v1::v1;
 use super::operations::{self, Feedback};
 use super::reservations::Reserver;
 use super::tasks::{self, LaunchFrame};
-use crate::artifacts::FetchUri;
+use crate::artifacts::{Fetch, FetchUri};
 use crate::samples;
 
 /// Set in order to write the texts anew instead of comparing with them.
@@ -84,7 +84,6 @@ fn frame(network: Network) -> LaunchFrame {
             },
         },
         user: "nobody".into(),
-        checks: Vec::new(),
         network,
         framework_host: "etcd.autoip.dcos.thisdcos.directory".into(),
         framework_vip_host: "etcd.l4lb.thisdcos.directory".into(),
@@ -126,14 +125,18 @@ fn task(network: Network, advertise_host: &str) -> v1::TaskInfo {
             ..placement()
         },
         spec: samples::launch_spec(&target, advertise_host),
+        programs: target.program.clone(),
     };
-    let files = [FetchUri {
-        uri: "http://10.0.0.9:8080/v1/artifacts/etcd-executor".into(),
-        output_file: "etcd-executor".into(),
-        executable: true,
-        extract: false,
-    }];
-    let mut task = tasks::task_info(&frame(network), &order, &files).unwrap();
+    let fetch = Fetch {
+        uris: vec![FetchUri {
+            uri: "http://10.0.0.9:8080/v1/artifacts/etcd-executor".into(),
+            output_file: "etcd-executor".into(),
+            executable: true,
+            extract: false,
+        }],
+        checks: Vec::new(),
+    };
+    let mut task = tasks::task_info(&frame(network), &order, &fetch).unwrap();
     // The launch spec has tests of its own.
     assert!(task.data.take().is_some());
     task

@@ -1,13 +1,12 @@
 //! A launch order as Mesos wants it.
 
-use etcd_launch::Sha256;
 use etcd_planner::effect::LaunchOrder;
 use etcd_planner::target::Network;
 use mesos_v1::v1;
 
 use super::network;
 use super::reservations::Reserver;
-use crate::artifacts::{EXECUTOR_FILE, FetchUri};
+use crate::artifacts::{EXECUTOR_FILE, Fetch, FetchUri};
 
 /// What every launch of this scheduler has in common.
 #[derive(Clone, Debug)]
@@ -16,9 +15,6 @@ pub struct LaunchFrame {
     pub reserver: Reserver,
     /// The user that executor and etcd run as.
     pub user: String,
-    /// What the launch command checks before it runs anything: names in the
-    /// sandbox, and their checksums.
-    pub checks: Vec<(String, Sha256)>,
     /// The network that members are on.
     pub network: Network,
     /// What follows a task's name in its DNS name.
@@ -31,7 +27,7 @@ pub struct LaunchFrame {
 pub fn task_info(
     frame: &LaunchFrame,
     order: &LaunchOrder,
-    files: &[FetchUri],
+    fetch: &Fetch,
 ) -> Result<v1::TaskInfo, serde_json::Error> {
     let pod = order.spec.pod;
     let placement = &order.placement;
@@ -44,7 +40,7 @@ pub fn task_info(
             value: placement.agent_id.0.clone(),
         },
         resources: frame.reserver.of_task(pod, placement),
-        executor: Some(executor_info(frame, order, files)),
+        executor: Some(executor_info(frame, order, fetch)),
         data: Some(serde_json::to_vec(&order.spec)?.into()),
         discovery: Some(network::discovery(&frame.network, pod, order)),
         ..Default::default()
@@ -54,7 +50,7 @@ pub fn task_info(
 fn executor_info(
     frame: &LaunchFrame,
     order: &LaunchOrder,
-    files: &[FetchUri],
+    fetch: &Fetch,
 ) -> v1::ExecutorInfo {
     v1::ExecutorInfo {
         r#type: Some(v1::executor_info::Type::Custom.into()),
@@ -65,7 +61,7 @@ fn executor_info(
             value: frame.reserver.framework_id.clone(),
         }),
         name: Some("etcd".to_owned()),
-        command: Some(command(frame, order, files)),
+        command: Some(command(frame, order, fetch)),
         container: network::container(&frame.network, order),
         resources: frame.reserver.of_executor(order.spec.pod, &order.placement),
         // The executor stops etcd gracefully within this time.
@@ -80,12 +76,8 @@ fn executor_info(
 
 /// The shell is Mesos' own way to start anything; it only checks that what was
 /// fetched is what we meant, and then becomes the executor.
-fn command(
-    frame: &LaunchFrame,
-    order: &LaunchOrder,
-    files: &[FetchUri],
-) -> v1::CommandInfo {
-    let checks: String = frame
+fn command(frame: &LaunchFrame, order: &LaunchOrder, fetch: &Fetch) -> v1::CommandInfo {
+    let checks: String = fetch
         .checks
         .iter()
         .map(|(file, checksum)| {
@@ -97,7 +89,7 @@ fn command(
         })
         .collect();
     v1::CommandInfo {
-        uris: files.iter().map(fetcher_uri).collect(),
+        uris: fetch.uris.iter().map(fetcher_uri).collect(),
         environment: Some(environment(frame, order)),
         shell: Some(true),
         value: Some(format!("{checks}exec ./{EXECUTOR_FILE}")),

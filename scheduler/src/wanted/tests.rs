@@ -1,8 +1,7 @@
 //! Which options hold, start after start and request after request, on a real
 //! store.
 
-use std::collections::BTreeMap;
-
+use etcd_planner::programs::{EtcdVersion, ExecutorProgram};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -15,11 +14,28 @@ struct Service {
     _directory: TempDir,
 }
 
-fn program() -> EtcdProgram {
-    EtcdProgram {
-        directory: ".".into(),
-        checksums: BTreeMap::new(),
+/// What a start serves whose files have this in them.
+fn served(etcd: &str, version: &str, executor: &str) -> Served {
+    let sum = |letter: &str| letter.repeat(64).parse().unwrap();
+    Served {
+        programs: Programs {
+            directory: ".".into(),
+            checksums: ["etcd", "etcdctl"]
+                .map(|name| (name.to_owned(), sum(etcd)))
+                .into(),
+            archive: None,
+            executor: Some(ExecutorProgram {
+                sha256: sum(executor),
+                uri: None,
+            }),
+            version: EtcdVersion::parse(version),
+        },
+        contradiction: None,
     }
+}
+
+fn usual() -> Served {
+    served("a", "3.5.30", "e")
 }
 
 /// A start with these options, and with what has no default.
@@ -44,7 +60,11 @@ impl Service {
 
     /// Starts the scheduler, which stores its record at once.
     fn start(&self, options: &Value) -> Beginning {
-        let beginning = begin(&self.store, &started(options), program()).unwrap();
+        self.start_with(options, &usual())
+    }
+
+    fn start_with(&self, options: &Value, served: &Served) -> Beginning {
+        let beginning = begin(&self.store, &started(options), served).unwrap();
         if beginning.version == 0 {
             self.store.save(&beginning.model.record, 0).unwrap();
         }
@@ -57,7 +77,7 @@ impl Service {
         let present = self.store.target(&stored.record.target).unwrap().unwrap();
         let started = started(start);
         let sent = sent.to_string();
-        let proposal = propose(&started, &present, sent.as_bytes(), replace, program())
+        let proposal = propose(&started, &present, sent.as_bytes(), replace)
             .map_err(|why| why.to_string())?;
         let mut record = stored.record;
         record.target = proposal.wanted.id();
@@ -224,7 +244,7 @@ fn what_somebody_gave_is_known_even_if_nobody_noted_it() {
     let mut options = samples::options();
     options.etcd.heartbeat_interval = etcd_config::Millis(150);
     let stored = StoredTarget {
-        target: target(&options, program()),
+        target: target(&options, usual().programs),
         options: serde_json::to_value(&options).unwrap(),
         given: None,
     };
@@ -263,4 +283,140 @@ fn what_a_start_would_change() {
     let mut elsewhere = file(3, 100);
     elsewhere["scheduler"] = json!({"listen": "127.0.0.1:9"});
     assert_eq!(foreseen(&elsewhere), "scheduler.listen");
+}
+
+/// The recipes of a record, as the letters of etcd and of the executor.
+fn recipes(record: &Record) -> String {
+    let letters = record.recipes_in_use().map(|recipe| {
+        let program = &recipe.program;
+        let letter = |sum: &str| sum[..1].to_owned();
+        let etcd = letter(program.checksums["etcd"].as_str());
+        let executor = program.executor.as_ref();
+        etcd + &executor.map_or("-".to_owned(), |it| letter(it.sha256.as_str()))
+    });
+    letters.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn programs_change_with_a_start_and_what_is_refused_leaves_all_as_it_was() {
+    let service = Service::new();
+    let options = file(3, 100);
+    let old = served("a", "3.4.23", "e");
+    service.start_with(&options, &old);
+    #[track_caller]
+    fn check_programs(beginning: &Beginning, served: &Served, errors: &[&str]) {
+        assert_eq!(beginning.model.target.program, served.programs);
+        let found = &beginning.model.observed.target_errors;
+        assert_eq!(found.len(), errors.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(errors) {
+            assert!(found.contains(expected), "{found}");
+        }
+    }
+    // Members run it by now.
+    let stored = service.store.load().unwrap().unwrap();
+    let mut record = samples::formed_record();
+    record.target = stored.record.target;
+    let recipe = service.start_with(&options, &old).model.target.recipe();
+    let pods = record.pods.values_mut();
+    pods.for_each(|pod| pod.recipe = Some(recipe.clone()));
+    service.store.save(&record, stored.version).unwrap();
+
+    let skipping = served("c", "3.6.14", "f");
+    let beginning = service.start_with(&options, &skipping);
+    let transition = "Field: 'etcd.version'; Transition: '\"3.4.23\"' => '\"3.6.14\"'; Message: 'etcd goes";
+    check_programs(&beginning, &old, &[transition]);
+    // As a whole: good options do not come with bad programs.
+    let beginning = service.start_with(&file(5, 100), &skipping);
+    check_programs(&beginning, &old, &[transition]);
+    check(&beginning, (3, 100), &[transition]);
+    // Nor good programs with bad options.
+    let new = served("b", "3.5.30", "f");
+    let beginning = service.start_with(&file(1, 100), &new);
+    check_programs(&beginning, &old, &["Field: 'node.count'"]);
+    // What is asked for while the programs of this start are refused keeps the others.
+    let other_dir = json!({"node": {"count": 3}, "scheduler": {"etcd_dir": "/opt/3.6"}});
+    service.start_with(&other_dir, &skipping);
+    let sent = json!({"etcd": {"heartbeat_interval": 150}});
+    service.put(&other_dir, &sent, false).unwrap();
+    let beginning = service.start_with(&other_dir, &skipping);
+    check_programs(&beginning, &old, &[transition]);
+    check(&beginning, (3, 150), &[transition]);
+    assert_eq!(
+        beginning.options.scheduler.etcd_dir,
+        samples::options().scheduler.etcd_dir
+    );
+
+    let beginning = service.start_with(&file(3, 150), &new);
+    check_programs(&beginning, &new, &[]);
+    assert_eq!(recipes(&beginning.model.record), "ae ae ae");
+}
+
+#[test]
+fn a_first_start_with_what_loses_data_is_none() {
+    let service = Service::new();
+    let bad = served("a", "3.5.1", "e");
+    let error = begin(&service.store, &started(&file(3, 100)), &bad)
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("take 3.5.3 or later"), "{error}");
+    assert!(service.store.load().unwrap().is_none());
+}
+
+/// What the release before kept of a service whose update to another etcd had failed on
+/// one member and was under way on another. This text is frozen: never edit it.
+const BEFORE_PROGRAMS_WERE_KEPT: &str =
+    include_str!("../../tests/samples/store-before-programs-were-kept.json");
+
+#[test]
+fn the_release_before_programs_were_kept_goes_on() {
+    let kept: Value = serde_json::from_str(BEFORE_PROGRAMS_WERE_KEPT).unwrap();
+    let of_target = |name: &str| kept["target"][name].clone();
+    let record: Record =
+        serde_json::from_value(kept["record"]["record"].clone()).unwrap();
+    let stored = StoredTarget {
+        target: serde_json::from_value(of_target("target")).unwrap(),
+        options: of_target("options"),
+        given: Some(of_target("given")),
+    };
+    let service = Service::new();
+    let id = TargetId(kept["target_id"].as_str().unwrap().to_owned());
+    service.store.put_target(&id, &stored).unwrap();
+    service.store.save(&record, 0).unwrap();
+    let start_options = kept["start_options"].clone();
+    service.store.put_start_options(&start_options).unwrap();
+    assert_eq!(recipes(&record), "a- a- 9-");
+
+    // The same etcd, and the executor of this release: nobody is restarted for it.
+    let mut now = served("a", "3.5.30", "e");
+    let ctl = "b".repeat(64).parse().unwrap();
+    now.programs.checksums.insert("etcdctl".into(), ctl);
+    let beginning = service.start_with(&start_options, &now);
+    check(&beginning, (3, 150), &[]);
+    let model = &beginning.model;
+    assert_eq!(model.target.program, now.programs);
+    assert_eq!(recipes(&model.record), "ae ae 9e");
+    let of = |index| model.record.pods[&etcd_launch::PodIndex(index)].clone();
+    let recipe = model.target.recipe();
+    assert_eq!(of(0).recipe, Some(recipe.clone()));
+    assert_eq!(of(1).recipe, Some(recipe));
+    let went_back = of(1).updating.unwrap().from.unwrap().program;
+    assert_eq!(of(2).recipe.unwrap().program, went_back);
+    // The one that went back runs something of which nobody knows the version.
+    assert_eq!(
+        (went_back.version, went_back.executor.is_some()),
+        (None, true)
+    );
+
+    // Options under names that they had then are understood.
+    let renamed = under_new_names(json!({
+        "etcd": {"enable_v2": false},
+        "scheduler": {"etcd_uri": "https://x/etcd.tgz", "etcd_sha256": null, "executor": null},
+    }));
+    assert_eq!(
+        renamed,
+        json!({
+            "etcd": {"enable_v2": false, "uri": "https://x/etcd.tgz", "sha256": null},
+            "scheduler": {"executor": null},
+        })
+    );
 }

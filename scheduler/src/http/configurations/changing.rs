@@ -136,8 +136,7 @@ async fn propose(
     let Some(present) = from_store(state, move |store| store.target(&id)).await? else {
         return Err(Box::new(not_proposed(&NotProposed::PresentUnknown)));
     };
-    let program = state.artifacts.program();
-    wanted::propose(&state.started, &present, sent, replace, program)
+    wanted::propose(&state.started, &present, sent, replace)
         .map_err(|why| Box::new(not_proposed(&why)))
 }
 

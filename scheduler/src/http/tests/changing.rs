@@ -3,8 +3,8 @@
 
 use std::sync::Mutex;
 
-use etcd_launch::EtcdProgram;
 use etcd_planner::Event;
+use etcd_planner::programs::Programs;
 use etcd_planner::record::TargetId;
 
 use super::*;
@@ -20,7 +20,7 @@ struct Changing {
     _service_directory: TempDir,
 }
 
-fn first_target(program: EtcdProgram) -> StoredTarget {
+fn first_target(program: Programs) -> StoredTarget {
     let options = samples::options();
     StoredTarget {
         target: target(&options, program),
@@ -42,7 +42,7 @@ impl Changing {
             _published: sender,
             _directory,
         } = Service::of(&model);
-        let wanted = first_target(state.artifacts.program());
+        let wanted = first_target(state.artifacts.served().clone());
         state.store.put_target(&wanted.id(), &wanted).unwrap();
         model.target_id = wanted.id();
         model.target = wanted.target;
@@ -330,7 +330,7 @@ async fn diffs_of_what_is_not_there() {
     }
     let other = StoredTarget {
         options: json!({"node": {"of": "another release"}}),
-        ..first_target(service.state.artifacts.program())
+        ..first_target(service.state.artifacts.served().clone())
     };
     let id: TargetId = other.id();
     service.state.store.put_target(&id, &other).unwrap();

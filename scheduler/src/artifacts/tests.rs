@@ -32,7 +32,14 @@ fn open(directory: &TempDir) -> Result<Artifacts, ArtifactError> {
     Artifacts::open(
         &ExecutorSource::File(directory.path().join("etcd-executor")),
         &EtcdSource::Directory(directory.path().to_owned()),
+        &directory.path().join("state"),
     )
+}
+
+/// The random part of the URIs of one launch.
+fn path_of(artifacts: &Artifacts, programs: &Programs, at: Instant) -> String {
+    let fetch = artifacts.fetch(programs, "http://x", at).unwrap();
+    parts(&fetch.uris[0].uri).0
 }
 
 /// The random part of a URI, and the file.
@@ -46,17 +53,19 @@ fn parts(uri: &str) -> (String, String) {
 fn checksums_and_uris() {
     let directory = programs();
     let artifacts = open(&directory).unwrap();
-    assert_eq!(artifacts.executor_sha256().as_str(), EXECUTOR_SHA256);
-    let program = artifacts.program();
+    let program = artifacts.served();
+    let executor = program.executor.as_ref().unwrap();
+    assert_eq!(executor.sha256.as_str(), EXECUTOR_SHA256);
     assert_eq!(program.directory, ".");
     let names: Vec<&String> = program.checksums.keys().collect();
     assert_eq!(names, ["etcd", "etcdctl"]);
     assert_eq!(program.checksums["etcd"].as_str(), ETCD_SHA256);
-    let checks = artifacts.checks_before_launch();
+    let now = Instant::now();
+    let Fetch { uris, checks } = artifacts
+        .fetch(program, "http://127.0.0.1:80/", now)
+        .unwrap();
     assert_eq!(checks.len(), 1);
     assert_eq!(checks[0].0, EXECUTOR_FILE);
-
-    let uris = artifacts.uris_for_launch("http://127.0.0.1:80/", Instant::now());
     let files: Vec<&str> = uris.iter().map(|uri| uri.output_file.as_str()).collect();
     assert_eq!(files, ["etcd-executor", "etcd", "etcdctl"]);
     for uri in &uris {
@@ -72,7 +81,7 @@ fn etcdutl_is_served_where_it_is() {
     let directory = programs();
     write(&directory.path().join("etcdutl"), "etcdutl\n", 0o755);
     let artifacts = open(&directory).unwrap();
-    assert!(artifacts.program().checksums.contains_key("etcdutl"));
+    assert!(artifacts.served().checksums.contains_key("etcdutl"));
 }
 
 #[test]
@@ -80,9 +89,10 @@ fn paths_expire_and_nothing_else_is_found() {
     let directory = programs();
     let artifacts = open(&directory).unwrap();
     let start = Instant::now();
-    let first = parts(&artifacts.uris_for_launch("http://x", start)[1].uri).0;
+    let path = |at| path_of(&artifacts, artifacts.served(), at);
+    let first = path(start);
     let soon = start + PATH_LIFETIME - Duration::from_secs(1);
-    let second = parts(&artifacts.uris_for_launch("http://x", soon)[1].uri).0;
+    let second = path(soon);
     assert_ne!(first, second);
     let late = start + PATH_LIFETIME;
 
@@ -104,8 +114,8 @@ fn paths_expire_and_nothing_else_is_found() {
     check(&artifacts, &first, "etcdutl", start, false);
 
     // The next launch forgets what has expired.
-    artifacts.uris_for_launch("http://x", late);
-    assert_eq!(artifacts.valid_until.lock().unwrap().len(), 2);
+    path(late);
+    assert_eq!(artifacts.paths.lock().unwrap().len(), 2);
 }
 
 #[test]
@@ -144,29 +154,79 @@ fn programs_that_cannot_be_served() {
     );
 }
 
-/// An upgrade by rename leaves what launches get as it was; one that writes
-/// into the file itself is seen.
+/// An upgrade, by rename or into the file itself, leaves what launches get as it was.
 #[test]
 fn programs_that_change_while_we_serve_them() {
     let directory = programs();
     let artifacts = open(&directory).unwrap();
     let now = Instant::now();
-    let path = parts(&artifacts.uris_for_launch("http://x", now)[1].uri).0;
+    let path = path_of(&artifacts, artifacts.served(), now);
     let etcd = directory.path().join("etcd");
     write(&directory.path().join("new"), "newer etcd\n", 0o755);
     fs::rename(directory.path().join("new"), &etcd).unwrap();
-    let program = artifacts.find(&path, "etcd", now).unwrap();
-    assert!(program.is_unchanged());
-    assert_eq!(program.read_chunk(0).unwrap(), b"etcd\n");
-
     write(&directory.path().join("etcdctl"), "overwritten\n", 0o755);
+    for (file, content) in [("etcd", "etcd\n"), ("etcdctl", "etcdctl\n")] {
+        let program = artifacts.find(&path, file, now).unwrap();
+        assert!(program.is_unchanged());
+        assert_eq!(program.read_chunk(0).unwrap(), content.as_bytes());
+    }
+    // One who writes into the copies is seen.
     let program = artifacts.find(&path, "etcdctl", now).unwrap();
+    write(program.path(), "overwritten\n", 0o755);
     assert!(!program.is_unchanged());
+}
+
+/// A later start serves other programs, and what members ran with as well, until
+/// nobody needs it.
+#[test]
+fn programs_of_an_earlier_start() {
+    let directory = programs();
+    let before = open(&directory).unwrap().served().clone();
+    write(&directory.path().join("etcd"), "newer etcd\n", 0o755);
+    write(
+        &directory.path().join("etcd-executor"),
+        "newer executor\n",
+        0o755,
+    );
+    let artifacts = open(&directory).unwrap();
+    let now = Instant::now();
+    assert_ne!(*artifacts.served(), before);
+    let content = |programs: &Programs, file: &str| {
+        let path = path_of(&artifacts, programs, now);
+        let program = artifacts.find(&path, file, now).unwrap();
+        String::from_utf8(program.read_chunk(0).unwrap()).unwrap()
+    };
+    assert_eq!(content(artifacts.served(), "etcd"), "newer etcd\n");
+    assert_eq!(content(&before, "etcd"), "etcd\n");
+    assert_eq!(content(&before, EXECUTOR_FILE), "executor\n");
+    let fetch = artifacts.fetch(&before, "http://x", now).unwrap();
+    assert_eq!(fetch.checks[0].1.as_str(), EXECUTOR_SHA256);
+    // Records of earlier releases name no executor: they get the one that is there.
+    let nameless = Programs {
+        executor: None,
+        ..before.clone()
+    };
+    assert_eq!(content(&nameless, EXECUTOR_FILE), "newer executor\n");
+
+    artifacts.forget_all_but([&before].into_iter());
+    artifacts.look_for(&before).unwrap();
+    artifacts.forget_all_but(std::iter::empty());
+    artifacts.look_for(artifacts.served()).unwrap();
+    let why = artifacts.look_for(&before).unwrap_err().to_string();
+    for words in [
+        "no copy of etcd-executor",
+        EXECUTOR_SHA256,
+        "scheduler.executor",
+    ] {
+        assert!(why.contains(words), "{why}");
+    }
+    assert!(artifacts.fetch(&before, "http://x", now).is_err());
 }
 
 #[test]
 fn programs_from_elsewhere() {
     let sha256: Sha256 = "ab".repeat(32).parse().unwrap();
+    let state = tempfile::tempdir().unwrap();
     let elsewhere = |uri: &str| {
         Artifacts::open(
             &ExecutorSource::Uri {
@@ -177,22 +237,29 @@ fn programs_from_elsewhere() {
                 uri: uri.into(),
                 sha256: sha256.clone(),
             },
+            state.path(),
         )
     };
     let artifacts =
         elsewhere("https://example.org/a/etcd-v3.5.30-linux-amd64.tar.gz?x=1").unwrap();
-    let program = artifacts.program();
+    let program = artifacts.served();
     assert_eq!(program.directory, "etcd-v3.5.30-linux-amd64");
     assert!(program.checksums.is_empty());
-    let uris = artifacts.uris_for_launch("http://x", Instant::now());
+    let now = Instant::now();
+    let Fetch { uris, checks } = artifacts.fetch(program, "http://x", now).unwrap();
     assert_eq!(uris[0].uri, "https://example.org/etcd-executor-0.1");
     assert_eq!(uris[0].output_file, EXECUTOR_FILE);
     assert!(uris[1].extract && !uris[1].executable);
-    let checked: Vec<String> = artifacts
-        .checks_before_launch()
-        .into_iter()
-        .map(|(file, _)| file)
-        .collect();
+    let nowhere = Programs {
+        archive: None,
+        ..program.clone()
+    };
+    let why = artifacts.look_for(&nowhere).unwrap_err().to_string();
+    assert!(
+        why.contains("etcd-v3.5.30-linux-amd64 was fetched"),
+        "{why}"
+    );
+    let checked: Vec<String> = checks.into_iter().map(|(file, _)| file).collect();
     assert_eq!(checked, [EXECUTOR_FILE, "etcd-v3.5.30-linux-amd64.tar.gz"]);
     for bad in [
         "https://example.org/etcd",
