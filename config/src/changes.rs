@@ -105,12 +105,6 @@ pub(crate) const NAME: ChangeRule = refused(
     "reservations, volumes and DNS names carry the service's name; install a second \
      service under the new name and move the data",
 );
-/// The roll to new volumes could do it, once each place remembers its user: until then
-/// a member that restarts meanwhile would not be let at its own data.
-pub(crate) const USER: ChangeRule = refused(
-    "the data on the volumes belongs to the present user, and moving members to volumes \
-     of another one is not built yet; install a second service and move the data",
-);
 pub(crate) const PRINCIPAL: ChangeRule = refused(NO_OTHER_PRINCIPAL);
 const NO_OTHER_PRINCIPAL: &str = "Mesos lets no framework change its principal; install \
                                   a second service and move the data";
@@ -122,11 +116,6 @@ pub(crate) const TLS: ChangeRule = refused(
     "switching TLS on or off in a running cluster is not built yet; install a second \
      service and move the data",
 );
-pub(crate) const NETWORK: ChangeRule = refused(
-    "members know each other by their addresses on the network that they are on, and \
-     moving them to another is not built yet; install a second service and move the data",
-);
-
 /// One option that two configurations differ in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
@@ -289,6 +278,9 @@ fn why_not(
             why_not_this_principal(old, new)
         }
         "node.count" => why_not_so_many(old.node.count, new),
+        "service.user"
+        | "service.virtual_network_name"
+        | "service.virtual_network_plugin_labels" => why_no_successor(old, new),
         _ => match change.class {
             ChangeClass::Refused { reason } => Some(reason.to_owned()),
             _ => None,
@@ -311,6 +303,21 @@ fn why_not_so_many(old: MemberCount, new: &Options) -> Option<String> {
              service.allow_scale_in = true, because members that go take their copy of \
              the data with them"
         )
+    })
+}
+
+/// Members are exchanged for such a change, and a successor joins before the old one
+/// leaves: under an address of its own.
+fn why_no_successor(old: &Options, new: &Options) -> Option<String> {
+    let (before, after) = (&old.service, &new.service);
+    let names_stay = before.virtual_network_enabled
+        && after.virtual_network_enabled
+        && before.virtual_network_domain == after.virtual_network_domain;
+    names_stay.then(|| {
+        "on a virtual network a member and its successor would have one DNS name, and \
+         etcd takes no two members with one address; install a second service and move \
+         the data"
+            .to_owned()
     })
 }
 

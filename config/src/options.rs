@@ -9,8 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::{
-    FREE, NAME, NETWORK, PRINCIPAL, PROCESS, PROGRAM, REPLACE, RESTART, SCALE, TLS,
-    TOKEN, USER,
+    FREE, NAME, PRINCIPAL, PROCESS, PROGRAM, REPLACE, RESTART, SCALE, TLS, TOKEN,
 };
 use crate::table::{Kind, section};
 use crate::text_rules as text;
@@ -70,7 +69,7 @@ section! {
 
         /// The user on the agents under whom etcd runs. It must exist there. The data
         /// on the volumes belongs to it.
-        user: String = "root".to_owned(), Kind::Text(text::USER), USER;
+        user: String = "root".to_owned(), Kind::Text(text::USER), REPLACE;
 
         /// The DC/OS service account. Empty for none. When given, it is also the
         /// default of `service.principal`.
@@ -104,22 +103,22 @@ section! {
         /// Whether members get addresses of their own on a virtual network instead
         /// of using the agents' ports. What Mesos is asked for is compared with the
         /// DC/OS SDK's; on a network plugin it has not been run.
-        virtual_network_enabled: bool = false, Kind::Switch, NETWORK;
+        virtual_network_enabled: bool = false, Kind::Switch, REPLACE;
 
         /// The virtual network, where one is used. On `mesos-bridge`, ports of the
         /// agent lead to the same ports of the container, and members take them as
         /// on the host's network; on any other no port of the agent is taken.
         virtual_network_name: String = "dcos".to_owned(),
-            Kind::Text(text::NETWORK_NAME), NETWORK;
+            Kind::Text(text::NETWORK_NAME), REPLACE;
 
         /// Labels for the virtual network's plugin, as `k0:v0,k1:v1`.
         virtual_network_plugin_labels: PluginLabels = PluginLabels::default(),
-            Kind::Text(text::LABELS), NETWORK;
+            Kind::Text(text::LABELS), REPLACE;
 
         /// The domain of the DNS names that members get on a virtual network: a name
         /// is `<task>.<service>.<this>`. The default is that of DC/OS.
         virtual_network_domain: String = "autoip.dcos.thisdcos.directory".to_owned(),
-            Kind::Text(text::DOMAIN), NETWORK;
+            Kind::Text(text::DOMAIN), REPLACE;
 
         /// How much the scheduler logs. `FATAL` is the same as `ERROR` and `ALL` the
         /// same as `TRACE`: the words are the original package's.

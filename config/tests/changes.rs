@@ -51,11 +51,7 @@ fn verdict(old: &Options, new: &Options, asked: Asked) -> String {
 /// Option, another value, and what becomes of it.
 const ROWS: &[(&str, &str, &str)] = &[
     ("service.name", "\"other\"", "refused: install a second"),
-    (
-        "service.user",
-        "\"etcd\"",
-        "refused: the data on the volumes belongs",
-    ),
+    ("service.user", "\"etcd\"", "rolling_replace"),
     (
         "service.service_account",
         "\"robot\"",
@@ -70,11 +66,7 @@ const ROWS: &[(&str, &str, &str)] = &[
         "\"me\"",
         "refused: Mesos lets no framework change",
     ),
-    (
-        "service.virtual_network_enabled",
-        "true",
-        "refused: members know each other",
-    ),
+    ("service.virtual_network_enabled", "true", "rolling_replace"),
     ("service.virtual_network_name", "\"calico\"", "free"),
     ("service.virtual_network_plugin_labels", "\"a:b\"", "free"),
     ("service.virtual_network_domain", "\"example.org\"", "free"),
@@ -211,7 +203,24 @@ fn changes_that_depend_on_other_options() {
     check(
         &network,
         &name,
-        "refused service.virtual_network_name: members know",
+        "refused service.virtual_network_name: on a virtual network a member and its",
+    );
+    check(
+        &network,
+        &one("service.user", "\"etcd\""),
+        "refused service.user: on a virtual network a member and its",
+    );
+    let off = one("service.virtual_network_enabled", "false");
+    check(
+        &network,
+        &off,
+        "service.virtual_network_enabled rolling_replace",
+    );
+    let domain = one("service.virtual_network_domain", "\"example.org\"");
+    check(
+        &network,
+        &domain,
+        "service.virtual_network_domain rolling_replace",
     );
     // The principal is what it was.
     let by_name = one("service.principal", "\"me\"");

@@ -9,7 +9,7 @@ use crate::membership;
 use crate::offer::{Bundle, ExecutorId, OfferId, TaskId};
 use crate::record::{Cluster, EndKind, Launch, Membership, Placement};
 use crate::rolling;
-use crate::target::Needs;
+use crate::target::{Needs, Network};
 use crate::waiting::WaitingReason;
 
 impl Draft<'_> {
@@ -106,7 +106,7 @@ fn own_resources(draft: &Draft<'_>, index: PodIndex) -> Option<OfferId> {
         return Some(accept.offer_id.clone());
     }
     let placement = draft.pod(index).placement.as_ref()?;
-    let takes_ports = draft.model.target.reserves_ports();
+    let takes_ports = placement.takes_ports();
     let has_ports = |resources: &Bundle, needs: &Needs| {
         resources.has_port(needs.client_port) && resources.has_port(needs.peer_port)
     };
@@ -216,7 +216,6 @@ fn launch_spec(
     peers: Vec<Founder>,
 ) -> Option<LaunchSpec> {
     let pod = draft.pod(index);
-    let target = &draft.model.target;
     let recipe = pod.recipe.clone()?;
     let start = match draft.record.cluster {
         Cluster::Forming(_) => ClusterStart::New,
@@ -239,7 +238,7 @@ fn launch_spec(
         scheme: recipe.scheme,
         certificate_directory: None,
         advertise_host: placement.address.clone(),
-        listen_host: target.listen_host(),
+        listen_host: placement.network.as_ref().and_then(Network::listen_host),
         client_port: placement.needs.client_port,
         peer_port: placement.needs.peer_port,
         tuning: recipe.tuning,

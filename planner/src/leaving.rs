@@ -202,6 +202,8 @@ mod tests {
                 disk,
                 role: None,
                 base: Vec::new(),
+                user: None,
+                network: None,
                 domain: None,
                 attributes: Default::default(),
                 stage: PlacementStage::Confirmed,

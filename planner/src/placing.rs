@@ -265,6 +265,8 @@ fn take(draft: &mut Draft<'_>, offer: &Offer, disk: Option<Disk>, index: PodInde
         disk,
         role: Some(offer.role.clone()),
         base: offer.base.clone(),
+        user: Some(draft.model.target.user.clone()),
+        network: Some(draft.model.target.network.clone()),
         domain: offer.domain.clone(),
         attributes: offer.attributes.clone(),
         stage: PlacementStage::Requested(draft.now()),

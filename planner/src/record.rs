@@ -23,7 +23,7 @@ use crate::offer::{
     Hostname, Megabytes, Offer, OperationId, ReservationId, TaskId, VolumeId,
 };
 use crate::overrides::Overrides;
-use crate::target::{Needs, Recipe};
+use crate::target::{Needs, Network, Recipe};
 use crate::time::Timestamp;
 
 /// The newest format of the record that this release writes.
@@ -40,6 +40,10 @@ pub struct Record {
     pub format: u32,
     /// Given by the master at the first subscription.
     pub framework_id: Option<FrameworkId>,
+    /// The user that the framework subscribed with first. Mesos lets none change it;
+    /// what members run as is up to their places.
+    #[serde(default)]
+    pub framework_user: Option<String>,
     /// Which target the service is being brought to.
     pub target: TargetId,
     /// Where the cluster stands in its life.
@@ -67,6 +71,7 @@ impl Record {
         Record {
             format: RECORD_FORMAT,
             framework_id: None,
+            framework_user: None,
             target,
             cluster: Cluster::Unborn,
             pods: BTreeMap::new(),
@@ -333,6 +338,13 @@ pub struct Placement {
     /// The reservations that ours was laid upon, the outermost first.
     #[serde(default)]
     pub base: Vec<BaseReservation>,
+    /// The user that it was made for: the data there belongs to it. None in records of
+    /// older releases, until the scheduler has filled it in.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The network that it was made for. None as above.
+    #[serde(default)]
+    pub network: Option<Network>,
     /// Where the agent stands, as it was when the place was chosen.
     #[serde(default)]
     pub domain: Option<Domain>,
@@ -360,6 +372,11 @@ impl Placement {
         self.disk
             .as_ref()
             .map_or(self.needs.volume, |disk| disk.size)
+    }
+
+    /// Whether members there take fixed ports of the agent.
+    pub fn takes_ports(&self) -> bool {
+        self.network.as_ref().is_none_or(Network::takes_ports)
     }
 
     /// Whether an offer would show the placement: what is reserved for one of

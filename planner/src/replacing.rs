@@ -29,6 +29,7 @@ use crate::quorum::{self, StopWouldCostQuorum};
 use crate::record::{Cluster, Exchange, Failures, Membership, Pod, StopCause};
 use crate::recovery;
 use crate::restarting;
+use crate::target::Network;
 use crate::waiting::{OfferRefusal, WaitingReason};
 
 /// What old places are kept for, in the words that operators see.
@@ -70,6 +71,13 @@ pub enum ReplaceRefusal {
     /// It is being exchanged already.
     #[error("it is being replaced already")]
     BeingReplaced,
+    /// Old and new would be one to etcd.
+    #[error(
+        "on its virtual network a successor would have the same DNS name, and etcd takes \
+         no two members with one address; only with force, which lets the old member \
+         leave first"
+    )]
+    SameAddress,
 }
 
 /// Whether a pod's member may be exchanged now. Asked once more, from what is seen
@@ -98,6 +106,9 @@ pub fn judge(
     }
     let joins_first =
         how == Exchange::JoinFirst && quorum::is_healthy_voter_seen(model, index);
+    if joins_first && keeps_address(model, index, pod) {
+        return Err(ReplaceRefusal::SameAddress);
+    }
     if quorum::voters(record).len() == 1 && !joins_first {
         return Err(ReplaceRefusal::OnlyVoter);
     }
@@ -111,6 +122,18 @@ pub fn judge(
             voters,
         }
     })
+}
+
+/// Whether a successor would be reached where the pod is: by a name and not by the
+/// address of another agent.
+fn keeps_address(model: &Model, index: PodIndex, pod: &Pod) -> bool {
+    let Some(placement) = &pod.placement else {
+        return false;
+    };
+    let target = &model.target;
+    matches!(target.network, Network::Virtual(_))
+        && target.address_of(index, &placement.address) == placement.address
+        && target.needs.peer_port == placement.needs.peer_port
 }
 
 /// Lets members in good health that are to be exchanged go on as members that

@@ -19,7 +19,8 @@ use crate::offer::DiskKind;
 use crate::overrides::{PhaseName, PlanName, PlanPart};
 use crate::quorum;
 use crate::record::{
-    Cluster, Exchange, Failures, KeptBack, Membership, Pod, Record, StopCause, Updating,
+    Cluster, Exchange, Failures, KeptBack, Membership, Placement, Pod, Record, StopCause,
+    Updating,
 };
 use crate::replacing;
 use crate::restarting;
@@ -87,8 +88,22 @@ fn is_misplaced(model: &Model, pod: &Pod) -> bool {
         },
         ..placement.needs
     };
-    let kind = placement.disk.as_ref().map(|disk| disk.source.kind);
-    needs != target.needs || kind != target.disk.kind()
+    needs != target.needs || is_elsewhere(target, placement)
+}
+
+/// Whether a place is of another kind than those of the target: on another kind of
+/// disk or network, or with data of another user.
+fn is_elsewhere(target: &Target, placement: &Placement) -> bool {
+    let source = placement.disk.as_ref().map(|disk| &disk.source);
+    let is_other_user = placement
+        .user
+        .as_ref()
+        .is_some_and(|user| *user != target.user && !target.user.is_empty());
+    let is_other_network = placement
+        .network
+        .as_ref()
+        .is_some_and(|network| *network != target.network);
+    !target.disk.is_met_by(source) || is_other_user || is_other_network
 }
 
 fn votes(pod: &Pod) -> bool {

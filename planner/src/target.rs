@@ -8,7 +8,7 @@ use etcd_config::DeployStrategy;
 use etcd_config::placement::PlacementConstraints;
 use etcd_launch::{PodIndex, Scheme, Tuning};
 
-use crate::offer::{DiskKind, Megabytes, MilliCpus};
+use crate::offer::{DiskKind, DiskSource, Megabytes, MilliCpus};
 use crate::programs::Programs;
 
 /// The wanted state of the service. Immutable once stored; the record points
@@ -33,10 +33,14 @@ pub struct Target {
     /// are chosen among them. Milliseconds.
     #[serde(default)]
     pub offer_collection_ms: u64,
-    /// The network that members are on. It cannot change while the service
-    /// lives: peer URLs depend on it.
+    /// The network that new places are on. Peer URLs depend on it, so a member
+    /// changes it by moving.
     #[serde(default)]
     pub network: Network,
+    /// The user on the agents that members of new places run as; empty in targets of
+    /// older releases. Data belongs to it, so a member changes it by moving.
+    #[serde(default)]
+    pub user: String,
     /// First part of the cluster's token; a random part follows.
     pub token_prefix: String,
     /// etcd's tunables.
@@ -110,19 +114,7 @@ impl Target {
     /// Whether members take fixed ports of their agents, so that no two can be
     /// on one.
     pub fn reserves_ports(&self) -> bool {
-        match &self.network {
-            Network::Host => true,
-            Network::Virtual(network) => network.maps_ports,
-        }
-    }
-
-    /// Where a member listens, if not at the address under which it is reached:
-    /// that of its container is not known before the launch.
-    pub fn listen_host(&self) -> Option<String> {
-        match &self.network {
-            Network::Host => None,
-            Network::Virtual(_) => Some("0.0.0.0".to_owned()),
-        }
+        self.network.takes_ports()
     }
 
     /// Under which address or name a pod is reached that is placed on an agent
@@ -146,6 +138,25 @@ pub enum Network {
     /// One on which each container has an address of its own, another one after
     /// every launch.
     Virtual(VirtualNetwork),
+}
+
+impl Network {
+    /// Whether members on it take fixed ports of their agents.
+    pub fn takes_ports(&self) -> bool {
+        match self {
+            Network::Host => true,
+            Network::Virtual(network) => network.maps_ports,
+        }
+    }
+
+    /// Where a member listens, if not at the address under which it is reached:
+    /// that of its container is not known before the launch.
+    pub fn listen_host(&self) -> Option<String> {
+        match self {
+            Network::Host => None,
+            Network::Virtual(_) => Some("0.0.0.0".to_owned()),
+        }
+    }
 }
 
 /// A network that containers are attached to by name.
@@ -185,6 +196,22 @@ impl DiskWish {
             DiskWish::Root => None,
             DiskWish::Path => Some(DiskKind::Path),
             DiskWish::Mount { .. } => Some(DiskKind::Mount),
+        }
+    }
+
+    /// Whether a disk is one of those that are wanted; none is the agent's own.
+    pub fn is_met_by(&self, source: Option<&DiskSource>) -> bool {
+        match (self, source) {
+            (DiskWish::Root, None) => true,
+            (DiskWish::Path, Some(source)) => source.kind == DiskKind::Path,
+            (DiskWish::Mount { profiles }, Some(source)) => {
+                source.kind == DiskKind::Mount
+                    && match &source.profile {
+                        None => profiles.is_empty(),
+                        Some(profile) => profiles.contains(profile),
+                    }
+            }
+            (DiskWish::Root, Some(_)) | (_, None) => false,
         }
     }
 }

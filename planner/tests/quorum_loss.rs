@@ -149,6 +149,8 @@ fn voter(index: u16) -> Pod {
             disk: None,
             role: None,
             base: Vec::new(),
+            user: None,
+            network: None,
             domain: None,
             attributes: BTreeMap::new(),
             stage: PlacementStage::Confirmed,

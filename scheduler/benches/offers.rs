@@ -111,7 +111,7 @@ impl LoopUnderTest {
         let (results_sender, results) = mpsc::unbounded_channel();
         let (_, commands) = mpsc::channel(1);
         let (mesos_jobs, from_loop) = mpsc::unbounded_channel();
-        let frame = framework::launch_frame(&options, &model.target, None);
+        let frame = framework::launch_frame(&options, None);
         let wiring = Wiring {
             session,
             results,

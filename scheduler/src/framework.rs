@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use etcd_config::{Options, ServiceOptions};
+use etcd_planner::Record;
 use etcd_planner::offer::FrameworkId;
 use etcd_planner::record::Placement;
-use etcd_planner::{Record, Target};
+use etcd_planner::target::Network;
 use mesos_v1::v1;
 use mesos_v1::v1::framework_info::capability::Type as Capability;
 
@@ -57,15 +58,30 @@ pub fn roles(service: &ServiceOptions, record: &Record) -> Vec<String> {
 /// Gives every place of the record its role. Records of earlier releases do not
 /// name it, since there was only one.
 pub fn name_roles(record: &mut Record, service: &ServiceOptions) {
+    for placement in places_mut(record) {
+        placement.role.get_or_insert_with(|| service.role());
+    }
+}
+
+/// Gives the framework and every place of the record their user, and places their
+/// network. Records of earlier releases do not name them, since nobody could change
+/// them: they are those of the options that have held so far.
+pub fn name_users(record: &mut Record, so_far: &ServiceOptions, network: &Network) {
+    let user = &so_far.user;
+    record.framework_user.get_or_insert_with(|| user.clone());
+    for placement in places_mut(record) {
+        placement.user.get_or_insert_with(|| user.clone());
+        placement.network.get_or_insert_with(|| network.clone());
+    }
+}
+
+fn places_mut(record: &mut Record) -> impl Iterator<Item = &mut Placement> {
     let abandoned = record.abandoned.iter_mut();
     let abandoned = abandoned.map(|place| &mut place.placement);
     let of_pods = record.pods.values_mut();
-    for placement in of_pods
+    of_pods
         .filter_map(|pod| pod.placement.as_mut())
         .chain(abandoned)
-    {
-        placement.role.get_or_insert_with(|| service.role());
-    }
 }
 
 fn places(record: &Record) -> impl Iterator<Item = &Placement> {
@@ -86,7 +102,11 @@ pub fn framework_info(options: &Options, record: &Record) -> v1::FrameworkInfo {
             value: id.0.clone(),
         }),
         name: service.name.as_str().to_owned(),
-        user: service.user.clone(),
+        // Mesos refuses a framework that comes back with another one.
+        user: record
+            .framework_user
+            .clone()
+            .unwrap_or_else(|| service.user.clone()),
         principal: Some(service.principal()),
         roles: roles(service, record),
         checkpoint: Some(true),
@@ -100,11 +120,10 @@ pub fn framework_info(options: &Options, record: &Record) -> v1::FrameworkInfo {
     }
 }
 
-/// What every launch under a target has in common. The framework's id is not
+/// What all launches have in common. The framework's id is not
 /// known before the first subscription.
 pub fn launch_frame(
     options: &Options,
-    target: &Target,
     framework_id: Option<&FrameworkId>,
 ) -> LaunchFrame {
     let service = &options.service;
@@ -115,10 +134,7 @@ pub fn launch_frame(
             role: service.role(),
             principal: service.principal(),
             framework_id: framework_id.map(|id| id.0.clone()).unwrap_or_default(),
-            reserves_ports: target.reserves_ports(),
         },
-        user: service.user.clone(),
-        network: target.network.clone(),
         framework_host: dns_domain(options),
         // `api.` stands before it.
         framework_vip_host: vip

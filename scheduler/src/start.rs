@@ -197,11 +197,7 @@ pub async fn run(
         published: published_sender,
         journal: Journal::new(events),
         offer_history,
-        frame: framework::launch_frame(
-            &options,
-            &model.target,
-            model.record.framework_id.as_ref(),
-        ),
+        frame: framework::launch_frame(&options, model.record.framework_id.as_ref()),
         claims: framework::claims(&options.service),
         files: FileSource {
             artifacts,

@@ -18,6 +18,7 @@ pub fn target(options: &Options, program: Programs) -> Target {
         disk: disk(options),
         offer_collection_ms: scheduler.offer_collection.0,
         network: network(options),
+        user: options.service.user.clone(),
         needs: Needs {
             cpus: MilliCpus(node.cpus.0),
             mem: Megabytes(node.mem.0),

@@ -113,8 +113,11 @@ pub fn begin(
         let (id, first) =
             store_target(store, &started.options, &started.given, programs)?;
         store.put_start_options(&given)?;
+        let mut record = Record::new(id.clone());
+        let (service, network) = (&started.options.service, &first.target.network);
+        framework::name_users(&mut record, service, network);
         return Ok(Beginning {
-            model: Model::new(id.clone(), first.target, Record::new(id)),
+            model: Model::new(id, first.target, record),
             version: 0,
             options: started.options.clone(),
         });
@@ -129,10 +132,18 @@ pub fn begin(
     for recipe in record.recipes_mut() {
         recipe.program.adopt(&served.programs);
     }
-    let stored = store.target(&record.target)?;
-    let held = hold(stored, started, served, is_new, &record);
+    let so_far = store.target(&record.target)?;
+    if let Some(so_far) = &so_far
+        && let Some((options, _)) = options_of(so_far)
+    {
+        let network = &so_far.target.network;
+        framework::name_users(&mut record, &options.service, network);
+    }
+    let held = hold(so_far, started, served, is_new, &record);
     let (id, wanted) = store_target(store, &held.options, &held.given, held.programs)?;
     framework::name_roles(&mut record, &held.options.service);
+    // Where nobody can tell what has held so far.
+    framework::name_users(&mut record, &held.options.service, &wanted.target.network);
     record.target = id.clone();
     let version = if record == before {
         version

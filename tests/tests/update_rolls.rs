@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use etcd_api::ServiceStatus;
 use etcd_tests::UnderClients;
@@ -84,4 +85,53 @@ async fn other_resources_take_other_places() {
     let (_, longest_gap) = service.wait_until_well().await.unwrap();
     println!("longest gap {} ms", longest_gap.as_millis());
     wait_until_update_is_complete(&service).await;
+}
+
+/// The data on a volume belongs to a user, so another one comes with other volumes.
+#[tokio::test]
+async fn another_user_takes_other_places() {
+    let mut service = UnderClients::on_agents(4).await.unwrap();
+    if !is_root() {
+        println!("SKIPPED: only root's agents run tasks as other users");
+        return;
+    }
+    let old = member_ids(&service.before);
+    update(&service, &json!({"service": {"user": OTHER_USER}})).await;
+    let all_moved = |status: &ServiceStatus| {
+        let new = member_ids(status);
+        let moved = new.len() == 3 && new.iter().all(|member| !old.contains(member));
+        moved && is_healthy(status) && status.pods.len() == 3
+    };
+    let what = "all members are others, on other places";
+    service.wait_for(what, all_moved).await.unwrap();
+    let etcds = service.processes("etcd").unwrap();
+    let users = etcds
+        .iter()
+        .map(|(pid, _)| user_of(pid.as_raw_nonzero().get()));
+    assert_eq!(users.collect::<Vec<_>>(), [user_id(OTHER_USER); 3]);
+    let (_, longest_gap) = service.wait_until_well().await.unwrap();
+    println!("longest gap {} ms", longest_gap.as_millis());
+    wait_until_update_is_complete(&service).await;
+}
+
+/// Every system has it.
+const OTHER_USER: &str = "nobody";
+
+/// Mesos runs nothing as another user otherwise.
+fn is_root() -> bool {
+    user_of(std::process::id().try_into().unwrap()) == 0
+}
+
+/// Whose process it is.
+fn user_of(pid: i32) -> u32 {
+    fs::metadata(format!("/proc/{pid}")).unwrap().uid()
+}
+
+fn user_id(name: &str) -> u32 {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let mut lines = users
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    let line = lines.find(|line| line[0] == name).unwrap();
+    line[2].parse().unwrap()
 }

@@ -6,7 +6,7 @@ use etcd_launch::PodIndex;
 use crate::constraints::{self, Spot};
 use crate::draft::Draft;
 use crate::model::Model;
-use crate::offer::{Disk, DiskKind, DiskSource, Offer};
+use crate::offer::{Disk, Offer};
 use crate::record::Record;
 use crate::target::{DiskWish, Target};
 use crate::time::Timestamp;
@@ -184,7 +184,7 @@ pub(super) fn is_in_region(model: &Model, spot: Spot<'_>) -> bool {
 pub(super) fn disk_for(target: &Target, offer: &Offer) -> Option<Disk> {
     let wanted = target.needs.volume;
     let fits =
-        |disk: &&Disk| disk.size >= wanted && is_of_kind(&target.disk, &disk.source);
+        |disk: &&Disk| disk.size >= wanted && target.disk.is_met_by(Some(&disk.source));
     let candidates = offer.disks.iter().filter(fits);
     match target.disk {
         DiskWish::Root => None,
@@ -196,19 +196,5 @@ pub(super) fn disk_for(target: &Target, offer: &Offer) -> Option<Disk> {
             })
         }
         DiskWish::Mount { .. } => candidates.min_by_key(|disk| disk.size).cloned(),
-    }
-}
-
-fn is_of_kind(wish: &DiskWish, source: &DiskSource) -> bool {
-    match wish {
-        DiskWish::Root => false,
-        DiskWish::Path => source.kind == DiskKind::Path,
-        DiskWish::Mount { profiles } => {
-            source.kind == DiskKind::Mount
-                && match &source.profile {
-                    None => profiles.is_empty(),
-                    Some(profile) => profiles.contains(profile),
-                }
-        }
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn target(constraints: &str) -> Target {
         disk: DiskWish::Root,
         offer_collection_ms: 0,
         network: Network::Host,
+        user: "root".into(),
         token_prefix: "dcos".into(),
         tuning: Tuning {
             heartbeat_interval_ms: 100,

@@ -39,6 +39,7 @@ fn target(strategy: DeployStrategy) -> Target {
         disk: DiskWish::Root,
         offer_collection_ms: 0,
         network: Network::Host,
+        user: "root".into(),
         needs: needs(),
         token_prefix: "dcos".into(),
         tuning: etcd_launch::Tuning {
@@ -136,6 +137,8 @@ fn pod(index: u16) -> Pod {
             disk: None,
             role: None,
             base: Vec::new(),
+            user: Some("root".into()),
+            network: Some(Network::Host),
             domain: None,
             attributes: BTreeMap::new(),
             stage: PlacementStage::Confirmed,

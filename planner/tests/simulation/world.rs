@@ -193,6 +193,7 @@ pub(crate) fn target(service: Service) -> Target {
         disk: etcd_planner::target::DiskWish::Root,
         offer_collection_ms: 0,
         network: etcd_planner::target::Network::Host,
+        user: "root".into(),
         needs: Needs {
             cpus: MilliCpus(1000),
             mem: Megabytes(1024),

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use etcd_config::GivenOptions;
 use etcd_launch::{ClusterId, ClusterToken, MemberId, PodIndex};
-use etcd_planner::Timestamp;
 use etcd_planner::offer::FrameworkId;
 use etcd_planner::programs::ExecutorProgram;
 use etcd_planner::record::{Cluster, Enrolled, Incarnation, Membership, Pod};
+use etcd_planner::target::Network;
+use etcd_planner::{Model, Timestamp};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -405,8 +406,9 @@ fn the_release_before_start_options_goes_on() {
         sha256: "e".repeat(64).parse().unwrap(),
         uri: None,
     });
-    let start = |mem: u64, count: u64| {
+    let start = |mem: u64, count: u64, user: &str| {
         let mut options = samples::options();
+        options.service.user = user.into();
         options.node.mem = etcd_config::Megabytes(mem);
         options.node.count = etcd_config::MemberCount::try_from(count).unwrap();
         let started = Started {
@@ -421,15 +423,16 @@ fn the_release_before_start_options_goes_on() {
     let as_before = Target {
         update_strategy: samples::options().service.update_strategy,
         program: served.programs.clone(),
+        user: "root".into(),
         ..before.target.clone()
     };
     // A file that does not fit the service any more.
-    let beginning = start(1024, 1);
+    let beginning = start(1024, 1, "root");
     assert_eq!(beginning.model.observed.target_errors.len(), 1);
     assert_eq!(beginning.model.target, as_before);
     assert_eq!(beginning.options.node.mem, etcd_config::Megabytes(2048));
     // The same file as ever.
-    let beginning = start(2048, 3);
+    let beginning = start(2048, 3, "root");
     assert_eq!(beginning.model.observed.target_errors, Vec::<String>::new());
     assert_eq!(beginning.model.target, as_before);
     let stored = store.target(&beginning.model.target_id).unwrap().unwrap();
@@ -449,9 +452,20 @@ fn the_release_before_start_options_goes_on() {
         .peekable();
     assert!(pods.peek().is_some());
     assert!(pods.all(|pod| pod.recipe.as_ref() == Some(&recipe)));
-    // Another one.
-    let beginning = start(2048, 5);
-    assert_eq!(beginning.model.target.members, 5);
+    // Another one. What is there belongs to whom it did.
+    let beginning = start(2048, 5, "etcd");
+    let Model { target, record, .. } = beginning.model;
+    assert_eq!((target.members, target.user.as_str()), (5, "etcd"));
+    assert_eq!(record.framework_user.as_deref(), Some("root"));
+    let abandoned = record.abandoned.iter().map(|place| &place.placement);
+    let of_pods = record
+        .pods
+        .values()
+        .filter_map(|pod| pod.placement.as_ref());
+    for place in of_pods.chain(abandoned) {
+        assert_eq!(place.user.as_deref(), Some("root"));
+        assert_eq!(place.network, Some(Network::Host));
+    }
 }
 
 /// redb's unless told otherwise.

@@ -71,20 +71,14 @@ fn check(name: &str, message: &impl Debug) {
     );
 }
 
-fn frame(network: Network) -> LaunchFrame {
+fn frame() -> LaunchFrame {
     LaunchFrame {
         reserver: Reserver {
             service: "etcd".into(),
             role: "etcd-role".into(),
             principal: "etcd-principal".into(),
             framework_id: samples::FRAMEWORK_ID.into(),
-            reserves_ports: match &network {
-                Network::Host => true,
-                Network::Virtual(network) => network.maps_ports,
-            },
         },
-        user: "nobody".into(),
-        network,
         framework_host: "etcd.autoip.dcos.thisdcos.directory".into(),
         framework_vip_host: "etcd.l4lb.thisdcos.directory".into(),
     }
@@ -112,12 +106,13 @@ fn placement() -> Placement {
 }
 
 fn task(network: Network, advertise_host: &str) -> v1::TaskInfo {
-    let mut target = samples::target();
-    target.network = network.clone();
+    let target = samples::target();
     let order = LaunchOrder {
         task_id: TaskId("etcd__etcd-0-node__1".into()),
         executor_id: ExecutorId("etcd__etcd__1".into()),
         placement: Placement {
+            user: Some("nobody".into()),
+            network: Some(network),
             domain: Some(Domain {
                 region: "north".into(),
                 zone: "n1".into(),
@@ -136,7 +131,7 @@ fn task(network: Network, advertise_host: &str) -> v1::TaskInfo {
         }],
         checks: Vec::new(),
     };
-    let mut task = tasks::task_info(&frame(network), &order, &fetch).unwrap();
+    let mut task = tasks::task_info(&frame(), &order, &fetch).unwrap();
     // The launch spec has tests of its own.
     assert!(task.data.take().is_some());
     task
@@ -162,7 +157,7 @@ fn launch_on_a_bridge() {
 }
 
 fn messages(placement: &Placement, feedback: Feedback) -> Vec<v1::offer::Operation> {
-    let reserver = &frame(Network::Host).reserver;
+    let reserver = &frame().reserver;
     let pod = PodIndex(0);
     let mut messages = Vec::new();
     for operation in [

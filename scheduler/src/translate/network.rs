@@ -19,11 +19,8 @@ const API: &str = "api";
 const NETWORK_SCOPE: &str = "network-scope";
 
 /// The container that joins a virtual network; none on the agents' own.
-pub(super) fn container(
-    network: &Network,
-    order: &LaunchOrder,
-) -> Option<v1::ContainerInfo> {
-    let Network::Virtual(network) = network else {
+pub(super) fn container(order: &LaunchOrder) -> Option<v1::ContainerInfo> {
+    let Some(Network::Virtual(network)) = &order.placement.network else {
         return None;
     };
     let labels = network.labels.iter().map(|(key, value)| v1::Label {
@@ -61,11 +58,7 @@ fn port_mappings(
 }
 
 /// The ports of a task, for DNS and the load balancer.
-pub(super) fn discovery(
-    network: &Network,
-    pod: PodIndex,
-    order: &LaunchOrder,
-) -> v1::DiscoveryInfo {
+pub(super) fn discovery(pod: PodIndex, order: &LaunchOrder) -> v1::DiscoveryInfo {
     use v1::discovery_info::Visibility;
     let port = |number: u16, name: &str, visibility: Visibility| v1::Port {
         number: u32::from(number),
@@ -76,7 +69,7 @@ pub(super) fn discovery(
     };
     let spec = &order.spec;
     let api = v1::Port {
-        labels: Some(vip_labels(network, order)),
+        labels: Some(vip_labels(order)),
         ..port(spec.client_port, API, Visibility::External)
     };
     v1::DiscoveryInfo {
@@ -90,7 +83,7 @@ pub(super) fn discovery(
 }
 
 /// Each launch has a label of its own: two of one name are one to some readers.
-fn vip_labels(network: &Network, order: &LaunchOrder) -> v1::Labels {
+fn vip_labels(order: &LaunchOrder) -> v1::Labels {
     let unique = stable_uuid::from_names(&["vip", &order.task_id.0]);
     let label = |key: String, value: String| v1::Label {
         key,
@@ -98,10 +91,10 @@ fn vip_labels(network: &Network, order: &LaunchOrder) -> v1::Labels {
     };
     let port = order.spec.client_port;
     let vip = label(format!("{VIP}{unique}"), format!("{API}:{port}"));
-    let scope = match network {
-        Network::Host => None,
-        Network::Virtual(network) if network.maps_ports => Some("host"),
-        Network::Virtual(_) => Some("container"),
+    let scope = match &order.placement.network {
+        None | Some(Network::Host) => None,
+        Some(Network::Virtual(network)) if network.maps_ports => Some("host"),
+        Some(Network::Virtual(_)) => Some("container"),
     };
     let scope = scope.map(|scope| label(NETWORK_SCOPE.to_owned(), scope.to_owned()));
     v1::Labels {

@@ -29,8 +29,6 @@ pub struct Reserver {
     pub principal: String,
     /// The framework's id.
     pub framework_id: String,
-    /// Whether members take ports of their agents.
-    pub reserves_ports: bool,
 }
 
 impl Reserver {
@@ -149,7 +147,7 @@ impl Reserver {
     }
 
     fn ports(&self, pod: PodIndex, placement: &Placement) -> Option<v1::Resource> {
-        if !self.reserves_ports {
+        if !placement.takes_ports() {
             return None;
         }
         let mut ports = [placement.needs.client_port, placement.needs.peer_port];

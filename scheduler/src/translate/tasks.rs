@@ -1,7 +1,6 @@
 //! A launch order as Mesos wants it.
 
 use etcd_planner::effect::LaunchOrder;
-use etcd_planner::target::Network;
 use mesos_v1::v1;
 
 use super::network;
@@ -13,10 +12,6 @@ use crate::artifacts::{EXECUTOR_FILE, Fetch, FetchUri};
 pub struct LaunchFrame {
     /// Who reserves and launches.
     pub reserver: Reserver,
-    /// The user that executor and etcd run as.
-    pub user: String,
-    /// The network that members are on.
-    pub network: Network,
     /// What follows a task's name in its DNS name.
     pub framework_host: String,
     /// What follows an endpoint's name in the name of its virtual address.
@@ -42,7 +37,7 @@ pub fn task_info(
         resources: frame.reserver.of_task(pod, placement),
         executor: Some(executor_info(frame, order, fetch)),
         data: Some(serde_json::to_vec(&order.spec)?.into()),
-        discovery: Some(network::discovery(&frame.network, pod, order)),
+        discovery: Some(network::discovery(pod, order)),
         ..Default::default()
     })
 }
@@ -62,7 +57,7 @@ fn executor_info(
         }),
         name: Some("etcd".to_owned()),
         command: Some(command(frame, order, fetch)),
-        container: network::container(&frame.network, order),
+        container: network::container(order),
         resources: frame.reserver.of_executor(order.spec.pod, &order.placement),
         // The executor stops etcd gracefully within this time.
         shutdown_grace_period: Some(v1::DurationInfo {
@@ -93,7 +88,9 @@ fn command(frame: &LaunchFrame, order: &LaunchOrder, fetch: &Fetch) -> v1::Comma
         environment: Some(environment(frame, order)),
         shell: Some(true),
         value: Some(format!("{checks}exec ./{EXECUTOR_FILE}")),
-        user: Some(frame.user.clone()),
+        // To whom the data on the volume belongs; the framework's where it is not
+        // known.
+        user: order.placement.user.clone(),
         ..Default::default()
     }
 }

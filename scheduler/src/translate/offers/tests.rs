@@ -2,6 +2,7 @@ use std::fmt::Write;
 
 use etcd_launch::PodIndex;
 use etcd_planner::record::Placement;
+use etcd_planner::target::{Network, VirtualNetwork};
 
 use super::*;
 use crate::samples;
@@ -215,23 +216,23 @@ fn pre_reserved() {
     check("etcd-role", &claims(None), "8 cpus 0 mem 0 disk");
 }
 
-fn reserver(reserves_ports: bool) -> Reserver {
+fn reserver() -> Reserver {
     Reserver {
         service: "etcd".into(),
         role: "etcd-role".into(),
         principal: "etcd-principal".into(),
         framework_id: samples::FRAMEWORK_ID.into(),
-        reserves_ports,
     }
 }
 
-fn placement_in(offer: &Offer) -> Placement {
+fn placement_in(offer: &Offer, network: Network) -> Placement {
     let mut record = samples::formed_record();
     let pod = record.pods.remove(&PodIndex(0)).unwrap();
     Placement {
         role: Some(offer.role.clone()),
         base: offer.base.clone(),
         disk: offer.disks.first().cloned(),
+        network: Some(network),
         ..pod.placement.unwrap()
     }
 }
@@ -257,19 +258,25 @@ fn there_and_back() {
     source.metadata = Some(resources::labels(&[("k", "v")]));
     let whole = || resources::scalar("disk", 8192.0).on(Type::Mount, Some("/mnt/1"));
     let part = || resources::scalar("disk", 8192.0).on(Type::Path, Some("/data"));
+    let without_ports = Network::Virtual(VirtualNetwork {
+        name: "dcos".into(),
+        labels: Vec::new(),
+        maps_ports: false,
+        dns_domain: "etcd.example".into(),
+    });
     let labels = &[("made-by", "the operator")];
-    check_there_and_back(None, vec![root()], true);
-    check_there_and_back(None, vec![root()], false);
-    check_there_and_back(None, vec![root(), whole()], true);
-    check_there_and_back(None, vec![root(), part()], true);
-    check_there_and_back(None, vec![root(), from_provider], true);
+    check_there_and_back(None, vec![root()], &Network::Host);
+    check_there_and_back(None, vec![root()], &without_ports);
+    check_there_and_back(None, vec![root(), whole()], &Network::Host);
+    check_there_and_back(None, vec![root(), part()], &Network::Host);
+    check_there_and_back(None, vec![root(), from_provider], &Network::Host);
     check_there_and_back(
         Some("dedicated"),
         vec![
             root().reserved("dedicated", true, &[]),
             whole().reserved("dedicated", true, &[]),
         ],
-        true,
+        &Network::Host,
     );
     check_there_and_back(
         Some("team/db"),
@@ -278,14 +285,14 @@ fn there_and_back() {
                 .reserved("team", false, labels)
                 .reserved("team/db", false, labels),
         ],
-        true,
+        &Network::Host,
     );
 }
 
 fn check_there_and_back(
     pre_reserved_role: Option<&str>,
     disks: Vec<v1::Resource>,
-    reserves_ports: bool,
+    network: &Network,
 ) {
     let claims = claims(pre_reserved_role);
     let stack = disks[0].reservations.clone();
@@ -300,8 +307,8 @@ fn check_there_and_back(
         under_stack(resources::ports(&[(1024, 32000)])),
     ]);
     let before = message(&claims.role, offered);
-    let placement = placement_in(&offer(&before, &claims, NOW));
-    let reserver = reserver(reserves_ports);
+    let placement = placement_in(&offer(&before, &claims, NOW), network.clone());
+    let reserver = reserver();
     let reserved = reserver.reserved(PodIndex(0), &placement);
 
     // Without our reservation each is a part of something that was offered.
@@ -344,7 +351,11 @@ fn check_there_and_back(
     let mut used = reserver.of_executor(PodIndex(0), &placement);
     used.extend(reserver.of_task(PodIndex(0), &placement));
     let again = offer(&message(&claims.role, used), &claims, NOW);
-    let ports = if reserves_ports { " 2379-2380" } else { "" };
+    let ports = if network.takes_ports() {
+        " 2379-2380"
+    } else {
+        ""
+    };
     let size = placement.volume_size();
     assert_eq!(
         told(&again),
