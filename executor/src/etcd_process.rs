@@ -45,20 +45,7 @@ impl EtcdProcess {
         sandbox: &Path,
     ) -> io::Result<Self> {
         tracing::info!(command = %arguments.join(" "), "starting etcd");
-        let mut child = Command::new(THIS_PROGRAM)
-            .arg0("etcd-executor")
-            .arg("run-etcd")
-            .arg("--parent-pid")
-            .arg(std::process::id().to_string())
-            .arg("--")
-            .arg(program)
-            .args(arguments)
-            .current_dir(sandbox)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
+        let mut child = command(program, arguments, sandbox).spawn()?;
         let stderr = child
             .stderr
             .take()
@@ -112,7 +99,26 @@ impl EtcdProcess {
     }
 }
 
-fn describe(status: ExitStatus) -> String {
+/// etcd as a child that ends with us and is heard on its standard error.
+pub(crate) fn command(program: &Path, arguments: &[String], directory: &Path) -> Command {
+    let mut command = Command::new(THIS_PROGRAM);
+    command
+        .arg0("etcd-executor")
+        .arg("run-etcd")
+        .arg("--parent-pid")
+        .arg(std::process::id().to_string())
+        .arg("--")
+        .arg(program)
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+pub(crate) fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with code {code}"),

@@ -11,6 +11,7 @@
 //! | one life of the etcd process | `etcd_process.rs` |
 //! | what does a crash report show of its log? | `log_tail.rs` |
 //! | what do etcd's last words say about its data? | `data_signs.rs` |
+//! | would etcd take other options? | `trial.rs` |
 //! | the member's whole life | `member.rs` |
 //! | what does the scheduler want? | `spec_reading.rs` |
 //! | who is told about it? | `reporter.rs` |
@@ -29,4 +30,5 @@ pub mod program_check;
 pub mod reporter;
 pub mod run_etcd;
 pub mod spec_reading;
+pub mod trial;
 pub mod volume;

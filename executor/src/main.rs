@@ -11,8 +11,8 @@ use clap::{Parser, Subcommand};
 use etcd_executor::member::{self, StopAsked};
 use etcd_executor::reporter::{LineReporter, Reporter};
 use etcd_executor::spec_reading::read_spec;
-use etcd_executor::{mesos_task, run_etcd};
-use etcd_launch::Phase;
+use etcd_executor::{mesos_task, run_etcd, trial};
+use etcd_launch::{LaunchSpec, Phase, TrialAnswer, TrialRequest};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -45,6 +45,17 @@ enum Mode {
         #[arg(long)]
         spec: PathBuf,
     },
+    /// Tries options in the present directory, without Mesos, beside the member of a
+    /// launch spec; the answer goes to standard output.
+    #[command(hide = true)]
+    TryOptions {
+        /// The launch spec, as JSON.
+        #[arg(long)]
+        spec: PathBuf,
+        /// The request, as JSON.
+        #[arg(long)]
+        request: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -61,6 +72,9 @@ fn main() -> ExitCode {
             return ExitCode::from(71);
         }
         Some(Mode::RunMember { spec }) => on_main_thread(run_member(spec)),
+        Some(Mode::TryOptions { spec, request }) => {
+            on_main_thread(try_options(spec, request))
+        }
         None => on_main_thread(mesos_task::run()),
     };
     match result {
@@ -122,5 +136,17 @@ async fn run_member(spec: PathBuf) -> anyhow::Result<()> {
         generation: spec.generation,
     };
     member::run(&spec, &sandbox, &reporter, stop).await;
+    Ok(())
+}
+
+async fn try_options(spec: PathBuf, request: PathBuf) -> anyhow::Result<()> {
+    let read =
+        |path: &PathBuf| std::fs::read(path).with_context(|| path.display().to_string());
+    let spec: LaunchSpec = serde_json::from_slice(&read(&spec)?)?;
+    let request: TrialRequest = serde_json::from_slice(&read(&request)?)?;
+    let sandbox = std::env::current_dir()?;
+    let verdict = trial::try_options(&request, &spec, &sandbox).await;
+    let answer = TrialAnswer::to(&request, &spec, verdict);
+    println!("{}", serde_json::to_string(&answer)?);
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! The member as a Mesos task: one executor, one task, from LAUNCH to the last
 //! acknowledgement.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_launch::Phase;
+use etcd_launch::{FORMAT, LaunchSpec, Phase, TrialAnswer, TrialRequest};
 use mesos_v1::{ExecutorEnvironment, ExecutorEvent, ExecutorHandle, ExecutorSession, v1};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use crate::member::{self, StopAsked};
 use crate::reporter::{MesosReporter, Reporter};
 use crate::spec_reading::read_spec;
+use crate::trial::Trials;
 
 /// How long the last report may take to reach the agent. If the agent is away
 /// for longer, Mesos says itself that the task is over.
@@ -21,6 +22,9 @@ const LAST_REPORT_WITHIN: Duration = Duration::from_secs(10);
 /// Mesos kills us at the end of the shutdown grace period; etcd must have
 /// stopped, and the last report be out, before that.
 const RESERVE_AT_SHUTDOWN: Duration = Duration::from_secs(3);
+
+/// Requests that wait while one is answered. The scheduler makes one at a time.
+const WAITING_REQUESTS: usize = 1;
 
 /// An agent that has started us launches its task at once.
 const TASK_WITHIN: Duration = Duration::from_secs(120);
@@ -54,19 +58,24 @@ pub async fn run() -> anyhow::Result<()> {
         pod,
         generation,
     };
+    let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
+    let answers = answer_requests(handle.clone(), spec.as_ref().ok(), &sandbox, requests);
     let listener = Listener {
         handle,
         task_id: task.task_id,
         stop: stop_sender,
+        requests: request_sender,
         shutdown_grace,
     };
     let grace = spec.as_ref().map_or(Duration::ZERO, |spec| {
         Duration::from_millis(spec.stop_grace_ms)
     });
     let life = async {
-        match spec {
-            Ok(spec) => member::run(&spec, &sandbox, &reporter, stop).await,
-            Err(unreadable) => reporter.report(Phase::Refused(unreadable.refusal)),
+        match &spec {
+            Ok(spec) => member::run(spec, &sandbox, &reporter, stop).await,
+            Err(unreadable) => {
+                reporter.report(Phase::Refused(unreadable.refusal.clone()))
+            }
         }
         if tokio::time::timeout(LAST_REPORT_WITHIN, reporter.settled())
             .await
@@ -77,9 +86,33 @@ pub async fn run() -> anyhow::Result<()> {
     };
     tokio::select! {
         () = life => Ok(()),
+        () = answers => Ok(()),
         // Heard until the last report is out: a session ends with its listener.
         () = listener.listen(events, grace) => Ok(()),
     }
+}
+
+/// Answers the scheduler's requests, one after the other, for ever.
+async fn answer_requests(
+    handle: ExecutorHandle,
+    spec: Option<&LaunchSpec>,
+    sandbox: &Path,
+    mut requests: mpsc::Receiver<TrialRequest>,
+) {
+    let mut trials = Trials::new(sandbox.to_owned());
+    while let Some(request) = requests.recv().await {
+        let Some(spec) = spec else {
+            continue;
+        };
+        let verdict = trials.answer(request.clone(), spec).await;
+        let answer = TrialAnswer::to(&request, spec, verdict);
+        // Plain data with string keys: turning it into JSON cannot fail.
+        let text = serde_json::to_vec(&answer).unwrap_or_default();
+        if let Err(error) = handle.message(text).await {
+            warn!(%error, "an answer is lost; the scheduler asks again");
+        }
+    }
+    std::future::pending().await
 }
 
 async fn first_task(events: &mut mpsc::Receiver<ExecutorEvent>) -> Option<v1::TaskInfo> {
@@ -98,6 +131,7 @@ struct Listener {
     handle: ExecutorHandle,
     task_id: v1::TaskId,
     stop: watch::Sender<Option<StopAsked>>,
+    requests: mpsc::Sender<TrialRequest>,
     shutdown_grace: Duration,
 }
 
@@ -150,6 +184,7 @@ impl Listener {
             ExecutorEvent::LaunchGroup(group) => {
                 group.tasks.iter().for_each(|task| self.refuse_second(task));
             }
+            ExecutorEvent::Message(data) => self.take_message(&data),
             ExecutorEvent::AgentLost { .. } => {
                 warn!(
                     "the agent has been away for longer than its recovery timeout; etcd goes on"
@@ -162,6 +197,17 @@ impl Listener {
                 warn!(status, body, "the agent refused a call");
             }
             _ => {}
+        }
+    }
+
+    fn take_message(&self, data: &[u8]) {
+        match serde_json::from_slice::<TrialRequest>(data) {
+            // One that is not taken is asked again.
+            Ok(request) if request.format <= FORMAT => {
+                let _ = self.requests.try_send(request);
+            }
+            Ok(request) => warn!(request.format, "a request of a newer release"),
+            Err(error) => warn!(%error, "a message that is no request"),
         }
     }
 

@@ -75,7 +75,12 @@ pub fn check_options(
     }
 }
 
-fn check_program(path: &Path, expected: Option<&Sha256>) -> Result<(), Refusal> {
+/// Checks one program: that it can be executed and, where a checksum is given, that it
+/// is the right one.
+pub(crate) fn check_program(
+    path: &Path,
+    expected: Option<&Sha256>,
+) -> Result<(), Refusal> {
     let shown = path.display().to_string();
     let mut file = match File::open(path) {
         Ok(file) => file,

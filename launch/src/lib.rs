@@ -7,6 +7,7 @@
 //!
 //! * [`LaunchSpec`] travels in `TaskInfo.data`: what to run, and as whom.
 //! * [`Report`] travels in `TaskStatus.data`: how far that came.
+//! * [`TrialRequest`] and [`TrialAnswer`] travel as messages: would etcd take this?
 //! * [`Guard`] lies on the volume beside the data: whose data this is.
 //! * [`ids`] names what both talk about.
 
@@ -14,6 +15,7 @@ pub mod guard;
 pub mod ids;
 pub mod report;
 pub mod spec;
+pub mod trial;
 
 pub use guard::Guard;
 pub use ids::{ClusterId, ClusterToken, MemberId, PodGeneration, PodIndex, Sha256};
@@ -22,6 +24,7 @@ pub use spec::{
     ClusterStart, DataHistory, EtcdProgram, Founder, Identity, LaunchSpec, LogPosition,
     Scheme, SupersededIdentity, Tuning,
 };
+pub use trial::{TrialAnswer, TrialProgram, TrialRecipe, TrialRequest, TrialVerdict};
 
 /// The newest format of [`LaunchSpec`], [`Report`] and [`Guard`] that this
 /// release writes. A reader refuses a higher number instead of guessing at it.

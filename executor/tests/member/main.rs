@@ -9,6 +9,7 @@
 //! | paused, and what an operator did meanwhile | `paused.rs` |
 //! | older and damaged data | `data_signs.rs` |
 //! | programs, ports and specs that cannot be used | `refusals.rs` |
+//! | options that are tried beside the member | `trial.rs` |
 //! | an executor in a sandbox of its own | `sandbox.rs`, `executor.rs` |
 //! | which etcd | `etcd_program.rs` |
 
@@ -26,3 +27,4 @@ mod paused;
 mod refusals;
 mod sandbox;
 mod set_aside;
+mod trial;
