@@ -71,8 +71,10 @@ async fn try_in(
         Some(program) => {
             let fetched = tokio::time::timeout(FETCHED_WITHIN, fetch(program, directory));
             let late = |_| format!("it was not here within {FETCHED_WITHIN:?}");
-            let got = fetched.await.map_err(late).and_then(|fetched| fetched);
-            got.map_err(|why| format!("cannot get {}: {why}", program.uri))?;
+            if let Err(why) = fetched.await.map_err(late).and_then(|fetched| fetched) {
+                let why = format!("cannot get {}: {why}", program.uri);
+                return Ok(TrialVerdict::NotHad { why });
+            }
             spec.etcd.directory = program.archived_in.clone().unwrap_or(".".to_owned());
             spec.etcd.checksums.clear();
             directory
@@ -243,8 +245,10 @@ impl Trials {
             _ => {
                 let verdict = try_options(&request, spec, &self.sandbox).await;
                 tracing::info!(id = request.id, ?verdict, "options were tried");
-                // Whether it can be had may be otherwise the next time.
-                if !matches!(verdict, TrialVerdict::NotTried { .. }) {
+                // It may be otherwise the next time.
+                let is_final =
+                    matches!(verdict, TrialVerdict::Taken | TrialVerdict::Refused { .. });
+                if is_final {
                     self.last = Some((request, verdict.clone()));
                 }
                 verdict

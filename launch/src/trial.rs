@@ -69,7 +69,12 @@ pub enum TrialVerdict {
         /// etcd's own words.
         why: String,
     },
-    /// That could not be found out.
+    /// The etcd to try could not be had.
+    NotHad {
+        /// Why not.
+        why: String,
+    },
+    /// It could not be found out for another reason.
     NotTried {
         /// Why not.
         why: String,

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use etcd_launch::{LaunchSpec, MemberId, PodGeneration, PodIndex};
+use etcd_launch::{LaunchSpec, MemberId, PodGeneration, PodIndex, Tuning};
 
 use crate::alarms::Alarm;
 use crate::offer::{AgentId, ExecutorId, OfferId, TaskId};
@@ -97,6 +97,22 @@ pub enum Effect {
         /// Which.
         alarm: Alarm,
     },
+    /// Have the executor of a running member try another etcd, or other options, beside
+    /// it.
+    TryRecipe {
+        /// Which pod's.
+        pod: PodIndex,
+        /// On which agent it is.
+        agent_id: AgentId,
+        /// Which executor.
+        executor_id: ExecutorId,
+        /// Names the trial.
+        id: String,
+        /// The etcd to try; none for the one that runs.
+        program: Option<Programs>,
+        /// The options to try.
+        tuning: Tuning,
+    },
     /// Ask the leader to hand over.
     MoveLeader {
         /// From which pod.
@@ -150,6 +166,7 @@ impl Effect {
             Effect::Suppress
             | Effect::Revive
             | Effect::Reconcile { .. }
+            | Effect::TryRecipe { .. }
             | Effect::ReconcileAll => false,
         }
     }
@@ -202,6 +219,7 @@ impl Effect {
             Effect::Promote { .. } => EffectKind::Promote,
             Effect::RemoveMember { .. } => EffectKind::RemoveMember,
             Effect::Disarm { .. } => EffectKind::Disarm,
+            Effect::TryRecipe { .. } => EffectKind::TryRecipe,
             Effect::MoveLeader { .. } => EffectKind::MoveLeader,
         }
     }
@@ -258,6 +276,8 @@ effect_kinds! {
     RemoveMember = "remove-member",
     /// An alarm is taken back.
     Disarm = "disarm",
+    /// Options are tried beside a running member.
+    TryRecipe = "try-recipe",
     /// The lead is handed over.
     MoveLeader = "move-leader",
 }
@@ -304,6 +324,7 @@ impl fmt::Display for Effect {
                 let (kind, member_id) = (alarm.kind.as_str(), alarm.member_id);
                 write!(f, "disarm {kind} of former member {member_id}")
             }
+            Effect::TryRecipe { pod, .. } => write!(f, "try options beside {pod}"),
             Effect::MoveLeader { from, to } => {
                 write!(f, "move leader from {from} to {to}")
             }

@@ -1,6 +1,6 @@
 //! Events: everything that can change the model, in one closed list.
 
-use etcd_launch::{PodIndex, Report};
+use etcd_launch::{PodIndex, Report, TrialAnswer};
 
 use crate::effect::{EffectId, Outcome};
 use crate::observed::{HashRound, Probe, TaskEnd, TaskState};
@@ -54,6 +54,8 @@ pub enum Event {
         /// The answer.
         probe: Probe,
     },
+    /// An executor answered whether etcd takes the wanted options.
+    Tried(TrialAnswer),
     /// Members were asked for the hash of what they have at one revision.
     Hashed(HashRound),
     /// An effect was carried out, or not.

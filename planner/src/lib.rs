@@ -70,6 +70,7 @@ mod restarting;
 mod rolling;
 pub mod target;
 pub mod time;
+pub mod trying;
 pub mod versions;
 pub mod waiting;
 

@@ -24,6 +24,7 @@ use crate::recovery::{self, STEADY_AFTER};
 use crate::replacing;
 use crate::target::Target;
 use crate::time::Timestamp;
+use crate::trying;
 
 /// Everything that decisions are made from. Owned by the event loop alone.
 #[derive(Clone, Debug)]
@@ -166,6 +167,7 @@ impl Model {
                 }
                 self.observed.probes.insert(pod, probe);
             }
+            Event::Tried(answer) => trying::note_answer(self, answer),
             Event::Hashed(round) => self.observed.hashes = Some(round),
             Event::EffectDone { id, outcome } => self.apply_outcome(id, outcome, now),
             Event::RestartAsked { pod } => {
@@ -494,6 +496,7 @@ impl Model {
             | Effect::Suppress
             | Effect::Revive
             | Effect::Reconcile { .. }
+            | Effect::TryRecipe { .. }
             | Effect::ReconcileAll => {}
         }
     }
@@ -541,6 +544,9 @@ impl Model {
             | Effect::RemoveMember { .. } => self.observed.membership_asked = Some(now),
             Effect::MoveLeader { from, .. } => {
                 self.observed.leader_moves.insert(*from, now);
+            }
+            Effect::TryRecipe { pod, id, .. } => {
+                trying::note_asked(self, *pod, id, now);
             }
             _ => {}
         }

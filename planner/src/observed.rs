@@ -11,6 +11,7 @@ use crate::offer::{AgentFacts, AgentId, Offer, OfferId, ReservationId, TaskId};
 use crate::programs::Programs;
 use crate::record::Reached;
 use crate::time::Timestamp;
+use crate::trying::Trial;
 use crate::waiting::OfferRefusal;
 
 /// What was last seen.
@@ -68,6 +69,8 @@ pub struct Observed {
     pub not_at_hand: Vec<(Programs, String)>,
     /// When each task was last told to stop.
     pub kills: BTreeMap<TaskId, Timestamp>,
+    /// What is known of trials of the target's recipe.
+    pub trials: BTreeMap<PodIndex, Trial>,
     /// When a pod was last told to hand over leadership.
     pub leader_moves: BTreeMap<PodIndex, Timestamp>,
 }
@@ -99,6 +102,7 @@ impl Observed {
         rename(&mut self.refusals, from, to);
         rename(&mut self.volumes_seen, from, to);
         rename(&mut self.failed_operations, from, to);
+        rename(&mut self.trials, from, to);
         rename(&mut self.leader_moves, from, to);
     }
 }

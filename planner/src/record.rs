@@ -287,7 +287,7 @@ pub struct KeptBack {
     pub target: TargetId,
     /// What went wrong.
     pub why: String,
-    /// It was put back on what it ran with before.
+    /// It was put back on what it ran with before, or has never left it.
     pub went_back: bool,
 }
 

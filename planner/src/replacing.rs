@@ -198,6 +198,7 @@ fn may_begin(model: &Model, index: PodIndex) -> bool {
         Effect::Release { .. }
         | Effect::Decline { .. }
         | Effect::Disarm { .. }
+        | Effect::TryRecipe { .. }
         | Effect::Suppress
         | Effect::Revive
         | Effect::Reconcile { .. }
@@ -291,18 +292,16 @@ pub(crate) fn exchange_members(draft: &mut Draft<'_>) {
             leave_if_not_needed(draft, index);
         }
     }
-    let mut asked = draft
-        .recorded_pods()
-        .into_iter()
-        .filter(|index| is_asked(draft.pod(*index)))
-        .collect::<Vec<_>>()
-        .into_iter();
-    let Some(busy) = asked.next() else {
+    let mut asked = draft.recorded_pods();
+    asked.retain(|index| is_asked(draft.pod(*index)));
+    // A voter in good health can begin to leave only when nobody else joins.
+    asked.sort_by_key(|index| condition(draft, *index) == Condition::Well);
+    let Some((busy, others)) = asked.split_first() else {
         return;
     };
-    leave_first(draft, busy);
-    for index in asked {
-        draft.wait(index, WaitingReason::OneAtATime { busy });
+    leave_first(draft, *busy);
+    for index in others {
+        draft.wait(*index, WaitingReason::OneAtATime { busy: *busy });
     }
 }
 

@@ -25,6 +25,7 @@ use crate::record::{
 use crate::replacing;
 use crate::restarting;
 use crate::target::{Needs, Recipe, Target};
+use crate::trying::{self, Tried};
 use crate::waiting::WaitingReason;
 
 /// Failed starts in a row after which an update is called failed before its time
@@ -166,9 +167,26 @@ pub(crate) fn roll_one_pod(draft: &mut Draft<'_>) {
         return;
     };
     wait_for(draft, &due, next);
+    // While the others settle, since it takes a moment.
+    let tried = match plan {
+        PlanName::Update => trying::try_recipe(draft, next),
+        _ => Tried::GoOn,
+    };
+    if let Tried::Refused(why) = tried {
+        keep_back(
+            draft,
+            next,
+            format!("tried before it was touched: {why}"),
+            true,
+        );
+        return;
+    }
     if let Some(why) = obstacle(draft, next) {
         draft.wait(next, WaitingReason::OthersNotWell { why });
         draft.wake_in(Duration::from_secs(1));
+        return;
+    }
+    if tried == Tried::Waits {
         return;
     }
     let has_recipe =
@@ -403,23 +421,27 @@ fn failing(draft: &Draft<'_>, index: PodIndex) -> Option<String> {
 
 /// The update goes no further, and the member that failed goes back if it is to.
 fn give_up(draft: &mut Draft<'_>, index: PodIndex, updating: Updating, why: String) {
-    let target = draft.model.target_id.clone();
     let observed = &draft.model.observed;
     let can_go_back = |from: &Recipe| observed.why_not_at_hand(&from.program).is_none();
     let goes_back = draft.model.target.update_rollback
         && updating.from.as_ref().is_some_and(can_go_back);
+    keep_back(draft, index, why, goes_back);
     let pod = draft.pod_mut(index);
-    pod.kept_back = Some(KeptBack {
-        target,
-        why,
-        went_back: goes_back,
-    });
     pod.updating = None;
     if goes_back {
         pod.recipe = updating.from;
         pod.failures = Failures::default();
         pod.restart_asked = true;
     }
+}
+
+fn keep_back(draft: &mut Draft<'_>, index: PodIndex, why: String, went_back: bool) {
+    let target = draft.model.target_id.clone();
+    draft.pod_mut(index).kept_back = Some(KeptBack {
+        target,
+        why,
+        went_back,
+    });
 }
 
 /// Steps of the update or of the rolling restart that are done: what an operator

@@ -74,6 +74,11 @@ pub enum WaitingReason {
         /// Why not.
         why: String,
     },
+    /// The wanted options are being tried beside its member.
+    TryingOptions {
+        /// Why the wanted etcd could not be had on its agent, if it could not.
+        not_had: Option<String>,
+    },
     /// The member did not become well with what the target wants.
     UpdateFailed {
         /// What went wrong.
@@ -223,6 +228,7 @@ impl WaitingReason {
             WaitingReason::Paused { .. } => "paused",
             WaitingReason::OthersNotWell { .. } => "others_not_well",
             WaitingReason::CannotMove { .. } => "cannot_move",
+            WaitingReason::TryingOptions { .. } => "trying_options",
             WaitingReason::UpdateFailed { .. } => "update_failed",
             WaitingReason::UpdateStopped { .. } => "update_stopped",
             WaitingReason::VolumeKept { .. } => "volume_kept",
@@ -310,10 +316,18 @@ impl fmt::Display for WaitingReason {
             WaitingReason::CannotMove { why } => {
                 write!(f, "it has to move for what is wanted, and cannot: {why}")
             }
+            WaitingReason::TryingOptions { not_had: None } => f.write_str(
+                "its agent tries whether etcd takes the wanted options, before the member \
+                 is touched",
+            ),
+            WaitingReason::TryingOptions { not_had: Some(why) } => write!(
+                f,
+                "its agent cannot get the wanted etcd, so the member is not touched: {why}"
+            ),
             WaitingReason::UpdateFailed { why, went_back } => {
                 write!(f, "it does not run with the new target: {why}; ")?;
                 f.write_str(if *went_back {
-                    "it was put back on its old one; set other options, or try again \
+                    "it runs with its old one; set other options, or try again \
                      with `plan force-restart update`"
                 } else {
                     "set other options, or try again with `plan force-restart update`"

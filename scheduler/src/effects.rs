@@ -20,6 +20,7 @@ use crate::failpoint::{self, Stage};
 use crate::metrics::Metrics;
 use crate::translate::operations::{self, Feedback};
 use crate::translate::tasks::{self, LaunchFrame};
+use crate::trials;
 
 /// How long etcd is asked to agree on a change of members. It gives up itself
 /// after seven seconds and then says why.
@@ -197,6 +198,22 @@ pub fn mesos_call(
             }),
             ..Default::default()
         },
+        Effect::TryRecipe {
+            agent_id,
+            executor_id,
+            id,
+            program,
+            tuning,
+            ..
+        } => Call::message(
+            v1::AgentId {
+                value: agent_id.0.clone(),
+            },
+            v1::ExecutorId {
+                value: executor_id.0.clone(),
+            },
+            trials::request(id, program.as_ref(), tuning, source)?,
+        ),
         Effect::AddLearner { .. }
         | Effect::Promote { .. }
         | Effect::RemoveMember { .. }

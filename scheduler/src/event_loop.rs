@@ -36,6 +36,7 @@ use crate::translate::offers::Claims;
 use crate::translate::operations::Feedback;
 use crate::translate::tasks::LaunchFrame;
 use crate::translate::{agents, offers, operations, statuses};
+use crate::trials;
 
 /// Events that are taken in before a turn plans. More than one, because a
 /// thousand statuses after a failover need no thousand plans; bounded, because
@@ -452,6 +453,12 @@ impl EventLoop {
             event::Type::UpdateOperationStatus => {
                 if let Some(update) = event.update_operation_status {
                     self.take_operation_status(epoch, &update.status);
+                }
+            }
+            event::Type::Message => {
+                let data = event.message.map(|message| message.data);
+                if let Some(answer) = data.and_then(|data| trials::answer(&data)) {
+                    self.apply(Event::Tried(answer));
                 }
             }
             event::Type::Failure => {

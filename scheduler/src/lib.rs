@@ -27,4 +27,5 @@ pub mod start;
 pub mod store;
 pub mod target;
 pub mod translate;
+pub mod trials;
 pub mod wanted;

@@ -54,6 +54,7 @@ fn words(verdict: &TrialVerdict) -> String {
     match verdict {
         TrialVerdict::Taken => "taken".to_owned(),
         TrialVerdict::Refused { why } => format!("refused: {why}"),
+        TrialVerdict::NotHad { why } => format!("not had: {why}"),
         TrialVerdict::NotTried { why } => format!("not tried: {why}"),
     }
 }
@@ -170,18 +171,15 @@ echo 'it lacks something' >&2\nexit 3\n"
 }
 
 #[test]
-fn what_cannot_be_had_is_not_tried() {
+fn what_cannot_be_had_is_said() {
     let program = |uri: String| TrialProgram {
         uri,
         sha256: sha256(b"another one"),
         archived_in: None,
     };
-    check_program(
-        program(serve(b"not that".to_vec())),
-        "not tried: cannot get",
-    );
+    check_program(program(serve(b"not that".to_vec())), "not had: cannot get");
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("http://{}/etcd", nobody.local_addr().unwrap());
     drop(nobody);
-    check_program(program(uri), "not tried: cannot get");
+    check_program(program(uri), "not had: cannot get");
 }

@@ -1,9 +1,27 @@
 //! What the plans show that change what runs: update, rolling restart, decommission.
 
+use etcd_launch::TrialVerdict;
+use etcd_planner::trying::Trial;
+
 use super::*;
 
+/// The same service with another heartbeat interval wanted, which etcd would take.
+fn changed(model: Model, update_strategy: DeployStrategy) -> Model {
+    let mut model = untried(model, update_strategy);
+    for index in model.record.pods.keys() {
+        let trial = Trial {
+            id: "t2/0".into(),
+            first_asked: NOW,
+            last_asked: NOW,
+            verdict: Some(TrialVerdict::Taken),
+        };
+        model.observed.trials.insert(*index, trial);
+    }
+    model
+}
+
 /// The same service with another heartbeat interval wanted.
-fn changed(mut model: Model, update_strategy: DeployStrategy) -> Model {
+pub(super) fn untried(mut model: Model, update_strategy: DeployStrategy) -> Model {
     let mut target = Box::new(model.target.clone());
     target.tuning.heartbeat_interval_ms = 150;
     target.update_strategy = update_strategy;

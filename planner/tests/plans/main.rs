@@ -6,6 +6,7 @@
 mod changes;
 mod corruption;
 mod failures;
+mod trying;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

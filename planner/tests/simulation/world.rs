@@ -7,7 +7,8 @@ use std::time::Duration;
 use etcd_config::DeployStrategy;
 use etcd_launch::{
     ClusterId, ClusterStart, ClusterToken, FORMAT, Founder, Identity, LaunchSpec,
-    MemberId, Phase, PodIndex, Refusal, Report, SupersededIdentity,
+    MemberId, Phase, PodIndex, Refusal, Report, SupersededIdentity, TrialAnswer,
+    TrialVerdict,
 };
 use etcd_planner::effect::{Operation, Outcome};
 use etcd_planner::event::{TaskStatus, TaskVerdict};

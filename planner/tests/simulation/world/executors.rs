@@ -79,7 +79,8 @@ impl World {
             self.tasks.get_mut(id).unwrap().phase = TaskPhase::Paused;
             return Ok(());
         }
-        if spec.tuning.heartbeat_interval_ms == operator::NEVER_STARTS {
+        let never_start = [operator::NEVER_STARTS, operator::IS_REFUSED];
+        if never_start.contains(&spec.tuning.heartbeat_interval_ms) {
             return self.crash_again(id);
         }
         let identity = spec.identity.clone();

@@ -112,6 +112,33 @@ impl World {
         }
     }
 
+    /// What the executor of an agent's member answers, if it can.
+    fn try_recipe(&mut self, agent: &AgentId, id: &str, heartbeat: u64) {
+        let not_had = self.faulty() && self.chance.once_in(5);
+        let verdict = match heartbeat {
+            _ if not_had => TrialVerdict::NotHad { why: "404".into() },
+            operator::IS_REFUSED => TrialVerdict::Refused {
+                why: "bad flag".into(),
+            },
+            _ => TrialVerdict::Taken,
+        };
+        let is_there = |task: &&Task| {
+            let agent_of_task = &self.agents[task.agent];
+            let answers = matches!(task.phase, TaskPhase::Up { .. });
+            answers && agent_of_task.id == *agent && agent_of_task.down_until <= self.tick
+        };
+        let Some(task) = self.tasks.values().find(is_there) else {
+            return;
+        };
+        self.inbox.push(Event::Tried(TrialAnswer {
+            format: FORMAT,
+            id: id.to_owned(),
+            pod: task.spec.pod,
+            generation: task.spec.generation,
+            verdict,
+        }));
+    }
+
     pub(super) fn agent_number(&self, id: &AgentId) -> Option<usize> {
         self.agents.iter().position(|agent| agent.id == *id)
     }
@@ -194,6 +221,18 @@ impl World {
                     .ok_or("member not found".into())
             }),
             Effect::Disarm { .. } => Ok(()),
+            Effect::TryRecipe {
+                agent_id,
+                id,
+                tuning,
+                ..
+            } => {
+                let is_lost = self.faulty() && self.chance.once_in(3);
+                if !is_lost {
+                    self.try_recipe(agent_id, id, tuning.heartbeat_interval_ms);
+                }
+                Ok(())
+            }
             Effect::MoveLeader { to, .. } => self.with_quorum(|cluster| {
                 cluster.leader = Some(*to);
                 cluster.term += 1;

@@ -11,6 +11,9 @@ use super::*;
 /// A heartbeat interval with which no etcd of this world starts.
 pub(super) const NEVER_STARTS: u64 = 13;
 
+/// One that every etcd of this world refuses at once.
+pub(super) const IS_REFUSED: u64 = 14;
+
 /// When all is to become well in the end, the operator lets everything go on,
 /// once in so many ticks.
 const GOES_ON_EVERY: u64 = 10;
@@ -50,7 +53,8 @@ impl World {
                 self.inbox.push(Event::ResumeAsked { pod });
             }
             self.remove_what_is_no_pods();
-            if self.model.target.tuning.heartbeat_interval_ms == NEVER_STARTS {
+            let heartbeat = self.model.target.tuning.heartbeat_interval_ms;
+            if [NEVER_STARTS, IS_REFUSED].contains(&heartbeat) {
                 self.set_target(self.model.target.members, 100);
             }
         }
@@ -89,7 +93,8 @@ impl World {
     fn change_what_is_wanted(&mut self) {
         let before = &self.model.target;
         let (members, heartbeat) = (before.members, before.tuning.heartbeat_interval_ms);
-        match self.pick(7) {
+        match self.pick(8) {
+            7 => self.set_target(members, IS_REFUSED),
             6 => self.set_memory(),
             0 => {
                 self.tell_plan(PlanVerb::Start, PlanPart::plan(PlanName::RollingRestart))
