@@ -125,6 +125,12 @@ pub struct PodStatus {
     pub etcd_version: Option<String>,
     /// Size of the database file.
     pub db_size_bytes: Option<u64>,
+    /// How much of it holds data; the rest a defragmentation gives back.
+    #[serde(default)]
+    pub db_size_in_use_bytes: Option<u64>,
+    /// The most that it may grow to before etcd refuses writes.
+    #[serde(default)]
+    pub db_quota_bytes: Option<u64>,
     /// Raft term.
     pub raft_term: Option<u64>,
     /// Raft index.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::arguments::{
-    Command, ConfigCommand, DebugCommand, DebugPodCommand, EventsArguments,
-    MemberCommand, PlanCommand, PlanPart, PodCommand, PodTasks, SaveArguments,
-    SnapshotCommand, StateCommand, UpdateCommand, UpdatePart, UpdateStart,
+    Command, ConfigCommand, DebugCommand, DebugPodCommand, DefragmentArguments,
+    EventsArguments, MemberCommand, PlanCommand, PlanPart, PodCommand, PodTasks,
+    SaveArguments, SnapshotCommand, StateCommand, UpdateCommand, UpdatePart, UpdateStart,
     WatchArguments,
 };
 use crate::request::Request;
@@ -85,6 +85,7 @@ pub(crate) fn of(command: Command) -> Action {
         Command::Describe { all } => Action::Describe { all },
         Command::Update(UpdateCommand::Start(arguments)) => Action::Update(arguments),
         Command::Update(command) => update(command),
+        Command::Defragment(arguments) => defragment(&arguments),
     }
 }
 
@@ -108,6 +109,30 @@ fn update(command: UpdateCommand) -> Action {
         UpdateCommand::ForceComplete(what) => PlanCommand::ForceComplete(part(what)),
         UpdateCommand::ForceRestart(what) => PlanCommand::ForceRestart(part(what)),
     })
+}
+
+/// The plan that looks after databases.
+const MAINTENANCE: &str = "maintenance";
+
+fn defragment(arguments: &DefragmentArguments) -> Action {
+    let mut parameters = BTreeMap::new();
+    if let Some(pod) = &arguments.pod {
+        parameters.insert("POD", pod.clone());
+    }
+    if arguments.free_space {
+        parameters.insert("FREE_SPACE", true.to_string());
+    }
+    if let Some(count) = arguments.keep_revisions {
+        parameters.insert("KEEP_REVISIONS", count.to_string());
+    }
+    let body = serde_json::json!(parameters).to_string();
+    Action::Ask(
+        Request::post(&["v1", "plans", MAINTENANCE, "start"]).with_body(body),
+        Show::Sentence {
+            subject: format!("\"{MAINTENANCE}\" plan"),
+            done: "started",
+        },
+    )
 }
 
 fn raw(request: Request) -> Action {

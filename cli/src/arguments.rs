@@ -96,6 +96,11 @@ pub(crate) enum Command {
     /// Changes of options, and how they go through the members.
     #[command(subcommand)]
     Update(UpdateCommand),
+    /// Gives the free room in the members' databases back to their disks, one member at
+    /// a time, the leader last.
+    ///
+    /// A member serves nothing meanwhile. `plan status maintenance` shows how far it is.
+    Defragment(DefragmentArguments),
     /// What is rarely needed.
     #[command(subcommand)]
     Debug(DebugCommand),
@@ -257,6 +262,22 @@ pub(crate) struct EventsArguments {
     /// Events after the one with this sequence.
     #[arg(long, value_name = "SEQUENCE")]
     pub(crate) since: Option<u64>,
+}
+
+/// `defragment`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DefragmentArguments {
+    /// This pod's database alone, for example etcd-0.
+    #[arg(value_parser = name, conflicts_with = "free_space")]
+    pub(crate) pod: Option<String>,
+    /// For a database that has reached its quota (alarm NOSPACE): forgets old revisions
+    /// before, and takes the alarm back after. Watches and backups that are further
+    /// behind lose their place.
+    #[arg(long)]
+    pub(crate) free_space: bool,
+    /// So many of the newest revisions are not forgotten.
+    #[arg(long, value_name = "COUNT", requires = "free_space")]
+    pub(crate) keep_revisions: Option<u64>,
 }
 
 /// Configurations.

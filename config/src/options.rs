@@ -265,6 +265,35 @@ section! {
         quota: Megabytes = Megabytes(2_048),
             Kind::Whole { unit: "MB", min: 16, max: 102_400 }, RESTART;
 
+        /// For how long etcd keeps what keys were before, in seconds; 0 for ever. What is
+        /// older is forgotten: at every such interval, or every hour for longer ones.
+        /// Watches and backups that are further behind lose their place. Without this
+        /// and without `etcd.auto_compaction_revisions`, a database grows with every
+        /// write until it reaches its quota, unless clients compact it.
+        auto_compaction_period: Seconds = Seconds(0),
+            Kind::Whole { unit: "seconds", min: 0, max: 31_536_000 }, RESTART;
+
+        /// How many revisions etcd keeps, looked at every five minutes; 0 for all. Not
+        /// together with `etcd.auto_compaction_period`.
+        auto_compaction_revisions: u64 = 0,
+            Kind::Whole { unit: "", min: 0, max: 1_000_000_000 }, RESTART;
+
+        /// How often is looked whether databases are worth defragmenting, in seconds: 0
+        /// for never, or at least 60. It is done by the plan `maintenance`, one member
+        /// at a time, the leader last; a member serves nothing meanwhile (4 to 6 seconds
+        /// a gigabyte, as seen in the field).
+        defragment_every: Seconds = Seconds(0),
+            Kind::Whole { unit: "seconds", min: 0, max: 31_536_000 }, FREE;
+
+        /// At which free share of a database file it is worth it, in percent. OpenShift's
+        /// number.
+        defragment_free_percent: u64 = 45,
+            Kind::Whole { unit: "%", min: 1, max: 99 }, FREE;
+
+        /// Files that are smaller are left alone, in MB (2^20 bytes). OpenShift's number.
+        defragment_from: Megabytes = Megabytes(100),
+            Kind::Whole { unit: "MB", min: 1, max: 102_400 }, FREE;
+
         /// Whether members serve the v2 API of the original package's quick start
         /// (`/v2/keys`) beside v3. Its data is apart from v3's. etcd has dropped it in
         /// 3.6; with such a version the option is refused before anything starts.

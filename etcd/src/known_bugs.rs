@@ -90,6 +90,16 @@ pub fn free_of_known_bugs(version: EtcdVersion) -> Option<EtcdVersion> {
     bugs.filter_map(|bug| bug.fixed_in(version)).max()
 }
 
+/// Bugs that a defragmentation can trigger, by their ids.
+const TRIGGERED_BY_DEFRAGMENTATION: [&str; 2] = ["etcd#14685", "etcd#20653"];
+
+/// A bug of `version` that a defragmentation under writes can trigger, if there is one.
+pub fn triggered_by_defragmentation(version: EtcdVersion) -> Option<&'static DataBug> {
+    known_data_bugs(version)
+        .into_iter()
+        .find(|bug| TRIGGERED_BY_DEFRAGMENTATION.contains(&bug.id))
+}
+
 /// Versions `3.minor.first` up to, but without, `3.minor.fixed_in`.
 const fn line(minor: u16, first: u16, fixed_in: u16) -> AffectedLine {
     AffectedLine {

@@ -6,31 +6,18 @@
 
 use std::time::Duration;
 
-use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, CompactionOptions};
 
 use crate::EtcdError;
 use crate::member::{Alarm, AlarmKind, MemberClient};
 
-/// What a defragmentation of any size may take.
-const DEFRAGMENT_AT_LEAST: Duration = Duration::from_secs(60);
-
-/// Seen in the field are 4 to 6 seconds a gigabyte; a busy or slow disk may be ten
-/// times slower.
-const DEFRAGMENT_SECONDS_PER_GIB: u64 = 60;
-
-/// How long to wait for the defragmentation of a database of this size, bytes.
-///
-/// etcd goes on when nobody waits any more, and answers nobody meanwhile, so a
-/// limit that is too short ends nothing but our knowledge of it.
-pub fn defragment_limit(db_size: u64) -> Duration {
-    let gib = db_size.div_ceil(1 << 30);
-    DEFRAGMENT_AT_LEAST + Duration::from_secs(gib * DEFRAGMENT_SECONDS_PER_GIB)
-}
-
 impl MemberClient {
     /// Gives the free room inside the member's database file back to its disk. The
     /// member serves nothing meanwhile, and needs free room on its disk for what is
-    /// in use. Wait for [`defragment_limit`].
+    /// in use.
+    ///
+    /// etcd goes on when nobody waits any more, and answers nobody meanwhile, so a
+    /// limit that is too short ends nothing but our knowledge of it.
     ///
     /// # Errors
     ///
@@ -58,6 +45,25 @@ impl MemberClient {
         Ok(())
     }
 
+    /// As [`MemberClient::compact`], answered when this member has cleared away what is
+    /// forgotten. The others do so at about the same time, and tell nobody.
+    ///
+    /// # Errors
+    ///
+    /// As [`MemberClient::compact`], and [`EtcdError::TimedOut`] when the member is still
+    /// at it.
+    pub async fn compact_and_clear(
+        &self,
+        revision: i64,
+        limit: Duration,
+    ) -> Result<(), EtcdError> {
+        let mut kv = self.client.kv_client();
+        let options = CompactionOptions::new().with_physical();
+        let compact = kv.compact(revision, Some(options));
+        self.bounded("compact", limit, compact).await?;
+        Ok(())
+    }
+
     /// Takes back one alarm of one member, and no other: an alarm that is not there
     /// is no error.
     ///
@@ -75,23 +81,5 @@ impl MemberClient {
         let disarm = maintenance.alarm(AlarmAction::Deactivate, kind, Some(options));
         self.bounded("disarm", self.limits.quorum, disarm).await?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn large_databases_get_time() {
-        #[track_caller]
-        fn check(db_size: u64, expected_seconds: u64) {
-            assert_eq!(defragment_limit(db_size).as_secs(), expected_seconds);
-        }
-        check(0, 60);
-        check(1, 120);
-        check(1 << 30, 120);
-        check((1 << 30) + 1, 180);
-        check(8 << 30, 540);
     }
 }

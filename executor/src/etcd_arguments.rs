@@ -47,6 +47,11 @@ pub fn etcd_arguments(
         format!("--snapshot-count={}", tuning.snapshot_count),
         format!("--quota-backend-bytes={}", tuning.quota_backend_bytes),
     ];
+    if let Some(compaction) = tuning.auto_compaction {
+        let (mode, retention) = compaction.mode_and_retention();
+        arguments.push(format!("--auto-compaction-mode={mode}"));
+        arguments.push(format!("--auto-compaction-retention={retention}"));
+    }
     if tuning.enable_v2 {
         arguments.push("--enable-v2=true".to_owned());
     }

@@ -21,8 +21,8 @@ pub use guard::Guard;
 pub use ids::{ClusterId, ClusterToken, MemberId, PodGeneration, PodIndex, Sha256};
 pub use report::{Phase, Refusal, Report};
 pub use spec::{
-    ClusterStart, DataHistory, EtcdProgram, Founder, Identity, LaunchSpec, LogPosition,
-    Scheme, SupersededIdentity, Tuning,
+    AutoCompaction, ClusterStart, DataHistory, EtcdProgram, Founder, Identity,
+    LaunchSpec, LogPosition, Scheme, SupersededIdentity, Tuning,
 };
 pub use trial::{TrialAnswer, TrialProgram, TrialRecipe, TrialRequest, TrialVerdict};
 

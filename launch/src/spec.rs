@@ -185,6 +185,26 @@ impl Scheme {
     }
 }
 
+/// How etcd forgets old revisions by itself: `auto-compaction-mode` and
+/// `auto-compaction-retention`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AutoCompaction {
+    /// `periodic`: those that are older than so many seconds.
+    Seconds(u64),
+    /// `revision`: all but so many.
+    Revisions(u64),
+}
+
+impl AutoCompaction {
+    /// Mode and retention, as etcd writes them.
+    pub fn mode_and_retention(self) -> (&'static str, String) {
+        match self {
+            AutoCompaction::Seconds(seconds) => ("periodic", format!("{seconds}s")),
+            AutoCompaction::Revisions(count) => ("revision", count.to_string()),
+        }
+    }
+}
+
 /// etcd's tunables, in etcd's own units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tuning {
@@ -196,6 +216,9 @@ pub struct Tuning {
     pub snapshot_count: u64,
     /// `quota-backend-bytes`.
     pub quota_backend_bytes: u64,
+    /// How etcd forgets old revisions by itself; none for not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_compaction: Option<AutoCompaction>,
     /// `enable-v2`: serve the v2 API, too. Gone since etcd 3.6.
     #[serde(default)]
     pub enable_v2: bool,
@@ -240,6 +263,7 @@ pub(crate) mod tests {
                 election_timeout_ms: 1000,
                 snapshot_count: 100_000,
                 quota_backend_bytes: 2 << 30,
+                auto_compaction: None,
                 enable_v2: false,
             },
             stop_grace_ms: 30_000,

@@ -1,13 +1,16 @@
 //! etcd's alarms, as every member's status tells every alarm of its cluster.
 
-use etcd_launch::MemberId;
+use etcd_launch::{MemberId, PodIndex};
 
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::membership;
 use crate::model::Model;
 use crate::observed::MemberAnswer;
+use crate::quorum;
+use crate::record::Pod;
 use crate::time::Timestamp;
+use crate::waiting::WaitingReason;
 
 /// An alarm, raised until somebody takes it back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,17 +103,101 @@ pub(crate) fn disarm_those_of_former_members(draft: &mut Draft<'_>) {
     let Some(members) = membership::members_now(draft.model) else {
         return;
     };
-    let is_in_flight = draft
-        .model
-        .is_in_flight(|effect| matches!(effect, Effect::Disarm { .. }));
-    let gone = still_raised(draft.model).into_iter().find(|alarm| {
+    let mut gone = still_raised(draft.model);
+    gone.retain(|alarm| {
         let is_member = members.iter().any(|it| it.member_id == alarm.member_id);
         let is_known = !matches!(alarm.kind, AlarmKind::Other(_));
         is_known && alarm.member_id != MemberId(0) && !is_member
     });
-    if let Some(alarm) = gone.filter(|_| !is_in_flight) {
+    disarm(draft, gone);
+}
+
+/// Takes back the first of these alarms: one at a time, and not at once again where that
+/// was refused.
+pub(crate) fn disarm(draft: &mut Draft<'_>, alarms: Vec<Alarm>) {
+    let is_in_flight = draft
+        .model
+        .is_in_flight(|effect| matches!(effect, Effect::Disarm { .. }));
+    let refused = draft.model.observed.membership_refused.as_ref();
+    let again = refused.map(|(at, _)| at.plus(membership::TRY_AGAIN_AFTER));
+    if let Some(again) = again.filter(|again| draft.now() < *again) {
+        draft.wake_at(again);
+        return;
+    }
+    if let Some(alarm) = alarms.into_iter().next().filter(|_| !is_in_flight) {
         draft.effects.push(Effect::Disarm { alarm });
     }
+}
+
+/// Alarms of this kind for present members, as told after our last change.
+pub(crate) fn of_members(model: &Model, kind: &AlarmKind) -> Vec<Alarm> {
+    let mut alarms = still_raised(model);
+    alarms.retain(|alarm| alarm.kind == *kind && pod_of(model, alarm).is_some());
+    alarms
+}
+
+fn pod_of(model: &Model, alarm: &Alarm) -> Option<PodIndex> {
+    let mut pods = model.record.pods.iter();
+    pods.find(|(_, pod)| pod.membership.member_id() == Some(alarm.member_id))
+        .map(|(index, _)| *index)
+}
+
+/// Says what a database that has reached its quota means, and what can be done: nobody
+/// can write until that is done.
+pub(crate) fn explain_full_databases(draft: &mut Draft<'_>) {
+    let full = of_members(draft.model, &AlarmKind::NoSpace);
+    if full.is_empty() || draft.service_waiting.is_some() {
+        return;
+    }
+    let pods = full.iter().filter_map(|alarm| pod_of(draft.model, alarm));
+    let told: Vec<String> = pods.map(|index| said_of(draft, index)).collect();
+    let is_mended = draft
+        .record
+        .maintenance
+        .open()
+        .is_some_and(|round| round.space.is_some());
+    let advice = if is_mended {
+        "space is being freed: `plan status maintenance`"
+    } else {
+        "free space with `defragment --free-space`, which forgets old revisions; if \
+         what is in it is live, delete keys before that, or raise etcd.quota"
+    };
+    let told = told.join(", ");
+    let what = format!(
+        "the database is full, so etcd takes no writes and goes on to serve reads: \
+         {told}; {advice}"
+    );
+    draft.service_waiting = Some(WaitingReason::NoSpace { what });
+}
+
+fn said_of(draft: &Draft<'_>, index: PodIndex) -> String {
+    let quota = quota(draft.pod(index)).unwrap_or_default();
+    quorum::fresh_answer(draft.model, index).map_or_else(
+        || index.to_string(),
+        |answer| fullness(index, answer, quota),
+    )
+}
+
+/// The quota that a pod's member runs with, bytes.
+pub fn quota(pod: &Pod) -> Option<u64> {
+    let recipe = pod.recipe.as_ref()?;
+    Some(recipe.tuning.quota_backend_bytes)
+}
+
+/// How full a member's database is, for people.
+pub fn fullness(index: PodIndex, answer: &MemberAnswer, quota: u64) -> String {
+    let (size, in_use) = (answer.db_size_bytes, answer.db_size_in_use_bytes);
+    format!(
+        "{index} has {} MB of {} MB, {} MB of them in use",
+        megabytes(size),
+        megabytes(quota),
+        megabytes(in_use)
+    )
+}
+
+/// Bytes in the unit of options, 2^20 bytes, rounded up.
+pub fn megabytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }
 
 #[cfg(test)]

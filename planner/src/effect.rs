@@ -113,6 +113,25 @@ pub enum Effect {
         /// The options to try.
         tuning: Tuning,
     },
+    /// Give the free room in a member's database file back to its disk. The member
+    /// serves nothing meanwhile.
+    Defragment {
+        /// Which pod's.
+        pod: PodIndex,
+        /// Its member id.
+        member_id: MemberId,
+        /// In which round: when that was asked for.
+        round: Timestamp,
+        /// How long it is waited for.
+        limit: Duration,
+    },
+    /// Forget old revisions in the whole cluster.
+    Compact {
+        /// In which round: when that was asked for.
+        round: Timestamp,
+        /// So many of the newest revisions are kept.
+        keep_revisions: u64,
+    },
     /// Ask the leader to hand over.
     MoveLeader {
         /// From which pod.
@@ -162,6 +181,8 @@ impl Effect {
             | Effect::Promote { .. }
             | Effect::RemoveMember { .. }
             | Effect::Disarm { .. }
+            | Effect::Defragment { .. }
+            | Effect::Compact { .. }
             | Effect::MoveLeader { .. } => true,
             Effect::Suppress
             | Effect::Revive
@@ -220,6 +241,8 @@ impl Effect {
             Effect::RemoveMember { .. } => EffectKind::RemoveMember,
             Effect::Disarm { .. } => EffectKind::Disarm,
             Effect::TryRecipe { .. } => EffectKind::TryRecipe,
+            Effect::Defragment { .. } => EffectKind::Defragment,
+            Effect::Compact { .. } => EffectKind::Compact,
             Effect::MoveLeader { .. } => EffectKind::MoveLeader,
         }
     }
@@ -278,6 +301,10 @@ effect_kinds! {
     Disarm = "disarm",
     /// Options are tried beside a running member.
     TryRecipe = "try-recipe",
+    /// A database is defragmented.
+    Defragment = "defragment",
+    /// Old revisions are forgotten.
+    Compact = "compact",
     /// The lead is handed over.
     MoveLeader = "move-leader",
 }
@@ -322,7 +349,13 @@ impl fmt::Display for Effect {
             }
             Effect::Disarm { alarm } => {
                 let (kind, member_id) = (alarm.kind.as_str(), alarm.member_id);
-                write!(f, "disarm {kind} of former member {member_id}")
+                write!(f, "disarm {kind} of member {member_id}")
+            }
+            Effect::Defragment { pod, member_id, .. } => {
+                write!(f, "defragment {pod} ({member_id})")
+            }
+            Effect::Compact { keep_revisions, .. } => {
+                write!(f, "compact, keeping {keep_revisions} revisions")
             }
             Effect::TryRecipe { pod, .. } => write!(f, "try options beside {pod}"),
             Effect::MoveLeader { from, to } => {

@@ -3,6 +3,7 @@
 use etcd_launch::{PodIndex, Report, TrialAnswer};
 
 use crate::effect::{EffectId, Outcome};
+use crate::maintenance::MaintenanceRequest;
 use crate::observed::{HashRound, Probe, TaskEnd, TaskState};
 use crate::offer::{
     AgentFacts, AgentId, ExecutorId, FrameworkId, Offer, OfferId, OperationId, TaskId,
@@ -93,6 +94,9 @@ pub enum Event {
     },
     /// An operator tells a plan something, and it was judged to be taken.
     PlanCommand(PlanCommand),
+    /// An operator wants databases defragmented, and it was judged to be possible
+    /// ([`crate::maintenance::judge`]).
+    MaintenanceAsked(MaintenanceRequest),
     /// Another target is wanted: it was judged to be allowed, and it is stored.
     TargetChanged {
         /// The id under which it is stored.

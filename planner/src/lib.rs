@@ -17,6 +17,7 @@
 //! | how does a formed cluster change its members? | `membership.rs` |
 //! | how is a member exchanged for a new one? | `replacing.rs` |
 //! | how do a rolling restart and an update go through the members? | `rolling.rs` |
+//! | when is a database defragmented, and one that is full given room? | `maintenance.rs` |
 //! | how does a member leave that is not wanted any more? | `decommissioning.rs` |
 //! | how is a member paused? | `pausing.rs` |
 //! | what is done about alarms, and about data that differs? | `alarms.rs`, `corruption.rs` |
@@ -46,6 +47,7 @@ mod explain;
 mod holding;
 mod launching;
 mod leaving;
+pub mod maintenance;
 mod membership;
 pub mod model;
 pub mod observed;

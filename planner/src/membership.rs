@@ -10,6 +10,7 @@ use crate::decommissioning;
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::holding;
+use crate::maintenance;
 use crate::model::Model;
 use crate::observed::MemberSeen;
 use crate::quorum;
@@ -21,10 +22,10 @@ pub(crate) mod stuck;
 
 /// etcd refuses a change of members unless its peers have been connected for
 /// five seconds (`HealthInterval`); asking earlier only fills its log.
-const SETTLED_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
 /// After a refused change the next one is not tried at once.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+pub(crate) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// A learner that is behind the leader by no more than this many entries is in
 /// sync. etcd itself would allow a tenth of the log, which can be a million
@@ -388,6 +389,14 @@ fn add(draft: &mut Draft<'_>, index: PodIndex, peer_url: String) {
 
 /// What must still come before a member can be added.
 pub(crate) fn unsettled(draft: &Draft<'_>) -> Option<String> {
+    if let Some(busy) = maintenance::busy(draft.model, &draft.record, draft.now()) {
+        return Some(format!("{busy} is being defragmented"));
+    }
+    not_settled(draft)
+}
+
+/// The same, whatever maintenance does.
+pub(crate) fn not_settled(draft: &Draft<'_>) -> Option<String> {
     if let Some(why) = by_hand::unfinished(draft.model) {
         return Some(why);
     }

@@ -8,6 +8,7 @@ use crate::decision::Decision;
 use crate::effect::{Effect, EffectId, InFlight, Outcome};
 use crate::event::{Event, OperationStatus, OperationVerdict, TaskStatus, TaskVerdict};
 use crate::leaving;
+use crate::maintenance;
 use crate::membership;
 use crate::observed::{
     MesosLink, Observed, OfferStream, Session, TaskEnd, TaskSeen, TaskState,
@@ -16,6 +17,7 @@ use crate::offer::{AgentId, ExecutorId, TaskId};
 use crate::overrides::PlanName;
 use crate::plan_commands;
 use crate::programs::Programs;
+use crate::quorum;
 use crate::reached;
 use crate::record::{
     EndKind, Failures, Launch, LaunchEnd, Paused, PlacementStage, Record, TargetId,
@@ -159,6 +161,12 @@ impl Model {
                         reached::note_answer(self, pod, answer, now);
                         self.observed.silent_since.remove(&pod);
                         self.observed.answering_since.entry(pod).or_insert(probe.at);
+                        let in_use = answer.db_size_in_use_bytes;
+                        let seen = self.observed.in_use.entry(pod);
+                        let seen = seen.or_insert((in_use, probe.at));
+                        if seen.0 != in_use {
+                            *seen = (in_use, probe.at);
+                        }
                     }
                     Err(_) => {
                         self.observed.silent_since.entry(pod).or_insert(probe.at);
@@ -166,6 +174,7 @@ impl Model {
                     }
                 }
                 self.observed.probes.insert(pod, probe);
+                self.forget_moves_of_the_lead();
             }
             Event::Tried(answer) => trying::note_answer(self, answer),
             Event::Hashed(round) => self.observed.hashes = Some(round),
@@ -193,6 +202,9 @@ impl Model {
             Event::PlanCommand(command) => {
                 plan_commands::carry_out(self, &command, now);
             }
+            Event::MaintenanceAsked(request) => {
+                maintenance::ask(&mut self.record, &request, now);
+            }
             Event::TargetChanged { id, target } => self.change_target(id, *target),
             Event::NotAtHand { programs, why } => {
                 if self.observed.why_not_at_hand(&programs).is_none() {
@@ -203,6 +215,21 @@ impl Model {
         }
         membership::stuck::note_progress(self, now);
         replacing::begin(self);
+    }
+
+    /// Who does not lead may be asked again to hand over when it leads once more.
+    fn forget_moves_of_the_lead(&mut self) {
+        if self.observed.leader_moves.is_empty() {
+            return;
+        }
+        let Some(leader) = quorum::leader(self) else {
+            return;
+        };
+        let pods = &self.record.pods;
+        self.observed.leader_moves.retain(|index, _| {
+            let member_id = pods.get(index).and_then(|pod| pod.membership.member_id());
+            member_id == Some(leader)
+        });
     }
 
     /// Goes on under another target. Reasons against one that was refused are
@@ -461,6 +488,7 @@ impl Model {
         let Some(in_flight) = self.in_flight.remove(&id) else {
             return;
         };
+        maintenance::note_outcome(&mut self.record, &in_flight.effect, &outcome, now);
         let Outcome::Failed { why } = outcome else {
             // What members said while it was under way does not show it yet.
             if in_flight.effect.changes_what_members_say() {
@@ -488,11 +516,12 @@ impl Model {
             Effect::AddLearner { .. }
             | Effect::Promote { .. }
             | Effect::RemoveMember { .. }
+            | Effect::Disarm { .. }
             | Effect::MoveLeader { .. } => {
                 self.observed.membership_refused = Some((now, why));
             }
-            // The alarm is there as long as it is told of.
-            Effect::Disarm { .. }
+            Effect::Defragment { .. }
+            | Effect::Compact { .. }
             | Effect::Suppress
             | Effect::Revive
             | Effect::Reconcile { .. }

@@ -44,6 +44,8 @@ pub struct Observed {
     /// How far members are known to have come: newer than the record, which is
     /// not written anew for every entry.
     pub reached: BTreeMap<PodIndex, Reached>,
+    /// How much of each database file is in use, bytes, and since when it is that.
+    pub in_use: BTreeMap<PodIndex, (u64, Timestamp)>,
     /// Since when each member's etcd has not answered when asked.
     pub silent_since: BTreeMap<PodIndex, Timestamp>,
     /// Why agents were refused for a pod when they last made an offer.
@@ -98,6 +100,7 @@ impl Observed {
         rename(&mut self.probes, from, to);
         rename(&mut self.answering_since, from, to);
         rename(&mut self.silent_since, from, to);
+        rename(&mut self.in_use, from, to);
         rename(&mut self.reached, from, to);
         rename(&mut self.refusals, from, to);
         rename(&mut self.volumes_seen, from, to);
@@ -235,6 +238,8 @@ pub struct MemberAnswer {
     pub raft_applied_index: u64,
     /// Size of its database file, bytes.
     pub db_size_bytes: u64,
+    /// Bytes of the file that hold data; the rest a defragmentation frees.
+    pub db_size_in_use_bytes: u64,
     /// Whether it is a learner.
     pub is_learner: bool,
     /// Alarms and the like.

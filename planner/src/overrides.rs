@@ -34,16 +34,19 @@ pub enum PlanName {
     RollingRestart,
     /// Lets members go that the target does not want.
     Decommission,
+    /// Defragments databases.
+    Maintenance,
 }
 
 impl PlanName {
     /// All plans, in the order in which they are shown.
-    pub const ALL: [PlanName; 5] = [
+    pub const ALL: [PlanName; 6] = [
         PlanName::Deploy,
         PlanName::Recovery,
         PlanName::Update,
         PlanName::RollingRestart,
         PlanName::Decommission,
+        PlanName::Maintenance,
     ];
 
     /// As the API and the CLI write it.
@@ -54,6 +57,7 @@ impl PlanName {
             PlanName::Update => "update",
             PlanName::RollingRestart => "rolling-restart",
             PlanName::Decommission => "decommission",
+            PlanName::Maintenance => "maintenance",
         }
     }
 
@@ -82,9 +86,10 @@ impl PhaseName {
     /// The phase in which a plan handles a pod.
     pub fn of(plan: PlanName, pod: PodIndex) -> Self {
         match plan {
-            PlanName::Deploy | PlanName::Update | PlanName::RollingRestart => {
-                PhaseName::agents()
-            }
+            PlanName::Deploy
+            | PlanName::Update
+            | PlanName::RollingRestart
+            | PlanName::Maintenance => PhaseName::agents(),
             PlanName::Recovery | PlanName::Decommission => PhaseName(pod.to_string()),
         }
     }

@@ -12,6 +12,7 @@ use crate::explain;
 use crate::holding;
 use crate::launching;
 use crate::leaving;
+use crate::maintenance;
 use crate::membership;
 use crate::model::Model;
 use crate::observed::MesosLink;
@@ -72,6 +73,8 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     pausing::stop_what_changes(&mut draft);
     restarting::restart_one_pod(&mut draft);
     rolling::roll_one_pod(&mut draft);
+    maintenance::maintain(&mut draft);
+    alarms::explain_full_databases(&mut draft);
     placing::place_pods(&mut draft);
     replacing::make_way_for_successors(&mut draft);
     birth::fix_founders(&mut draft);

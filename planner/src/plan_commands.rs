@@ -16,6 +16,7 @@ use std::fmt;
 use etcd_launch::PodIndex;
 
 use crate::holding;
+use crate::maintenance::{self, MaintenanceRequest};
 use crate::model::Model;
 use crate::overrides::{Approval, ForcedStep, PhaseName, PlanName, PlanPart};
 use crate::plans::{self, PhaseView, PlanView, Status, StepView};
@@ -165,6 +166,10 @@ pub(crate) fn carry_out(model: &mut Model, command: &PlanCommand, now: Timestamp
             PlanVerb::Continue | PlanVerb::Interrupt | PlanVerb::ForceComplete => {}
         }
     }
+    if part.plan == PlanName::Maintenance {
+        maintain(&mut model.record, command, &pods, now);
+        return;
+    }
     match command.verb {
         PlanVerb::Interrupt => model.record.overrides.interrupt(part, &command.by, now),
         PlanVerb::Continue => go_on(model, part),
@@ -185,6 +190,46 @@ pub(crate) fn carry_out(model: &mut Model, command: &PlanCommand, now: Timestamp
                 restart(&mut model.record, part.plan, &pods);
             }
         }
+    }
+}
+
+/// What is done with databases restarts nobody.
+fn maintain(
+    record: &mut Record,
+    command: &PlanCommand,
+    pods: &[PodIndex],
+    now: Timestamp,
+) {
+    let (part, by) = (&command.part, &command.by);
+    match command.verb {
+        PlanVerb::Interrupt => record.overrides.interrupt(part, by, now),
+        PlanVerb::Continue => {
+            for part in held_below(record, part) {
+                record.overrides.resume(&part);
+            }
+        }
+        PlanVerb::ForceComplete => {
+            let plan = part.plan;
+            let steps = pods.iter().map(|pod| ForcedStep { plan, pod: *pod });
+            record.overrides.forced.extend(steps);
+            if part.step.is_none() {
+                maintenance::stop(record);
+            }
+        }
+        PlanVerb::Restart => {
+            maintenance::begin_anew(record, part, by, now);
+            record.overrides.resume(part);
+        }
+        PlanVerb::Start => {
+            let request = MaintenanceRequest {
+                pod: None,
+                keep_revisions: None,
+                by: by.clone(),
+            };
+            maintenance::ask(record, &request, now);
+            record.overrides.plan_completed(part.plan);
+        }
+        PlanVerb::Stop => maintenance::stop(record),
     }
 }
 
@@ -261,9 +306,10 @@ fn awaits_approval(model: &Model, part: &PlanPart) -> bool {
         && match part.plan {
             PlanName::Deploy => holding::awaits_approval(&model.record, &model.target),
             PlanName::Update => rolling::awaits_approval(model, &model.record),
-            PlanName::Recovery | PlanName::RollingRestart | PlanName::Decommission => {
-                false
-            }
+            PlanName::Recovery
+            | PlanName::RollingRestart
+            | PlanName::Decommission
+            | PlanName::Maintenance => false,
         }
 }
 

@@ -16,6 +16,7 @@ use crate::record::EndKind;
 use crate::waiting::WaitingReason;
 
 mod changes;
+mod maintenance;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,6 +182,7 @@ pub(crate) fn plan(
         PlanName::Decommission => {
             (Strategy::Serial, changes::decommissioning(model, waiting))
         }
+        PlanName::Maintenance => (Strategy::Serial, maintenance::phases(model, waiting)),
     };
     let statuses: Vec<Status> = phases.iter().map(|phase| phase.status).collect();
     let interrupted = interruption(model, &PlanPart::plan(name))
@@ -195,6 +197,7 @@ pub(crate) fn plan(
         errors: match name {
             PlanName::Deploy => model.observed.target_errors.clone(),
             PlanName::Update => changes::errors(model),
+            PlanName::Maintenance => maintenance::errors(model),
             PlanName::Recovery | PlanName::RollingRestart | PlanName::Decommission => {
                 Vec::new()
             }

@@ -18,6 +18,7 @@ use etcd_launch::{
     SupersededIdentity,
 };
 
+use crate::maintenance::Maintenance;
 use crate::offer::{
     AgentId, Attributes, BaseReservation, Disk, Domain, ExecutorId, FrameworkId,
     Hostname, Megabytes, Offer, OperationId, ReservationId, TaskId, VolumeId,
@@ -63,6 +64,9 @@ pub struct Record {
     /// The newest rolling restart that was asked for.
     #[serde(default)]
     pub rolling_restart: Option<RollingRestart>,
+    /// Databases that are defragmented.
+    #[serde(default)]
+    pub maintenance: Maintenance,
 }
 
 impl Record {
@@ -79,6 +83,7 @@ impl Record {
             avoided: BTreeMap::new(),
             overrides: Overrides::default(),
             rolling_restart: None,
+            maintenance: Maintenance::default(),
         }
     }
 

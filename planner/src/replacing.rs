@@ -21,6 +21,7 @@ use crate::alarms;
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::holding;
+use crate::maintenance;
 use crate::membership;
 use crate::model::Model;
 use crate::observed::TaskState;
@@ -193,12 +194,14 @@ fn may_begin(model: &Model, index: PodIndex) -> bool {
         | Effect::AddLearner { pod, .. }
         | Effect::Promote { pod, .. }
         | Effect::RemoveMember { pod, .. }
+        | Effect::Defragment { pod, .. }
         | Effect::MoveLeader { from: pod, .. } => *pod == index,
         Effect::Kill { pod, .. } => *pod == Some(index),
         Effect::Release { .. }
         | Effect::Decline { .. }
         | Effect::Disarm { .. }
         | Effect::TryRecipe { .. }
+        | Effect::Compact { .. }
         | Effect::Suppress
         | Effect::Revive
         | Effect::Reconcile { .. }
@@ -272,8 +275,9 @@ fn note_how_long_it_is_down(draft: &mut Draft<'_>, index: PodIndex) {
         pod.membership,
         Membership::Founder(_) | Membership::Voter(_)
     );
-    let counts = pod.deployed && votes && !is_wanted_so;
     let now = draft.now();
+    let is_maintained = maintenance::busy(draft.model, &draft.record, now) == Some(index);
+    let counts = pod.deployed && votes && !is_wanted_so && !is_maintained;
     match condition(draft, index) {
         Condition::Down if counts => {
             draft.pod_mut(index).down_since.get_or_insert(now);

@@ -8,6 +8,7 @@ use etcd_launch::{MemberId, Phase, PodIndex};
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::holding;
+use crate::maintenance;
 use crate::observed::TaskState;
 use crate::offer::Hostname;
 use crate::quorum;
@@ -100,6 +101,13 @@ pub(crate) fn stop(draft: &mut Draft<'_>, index: PodIndex, cause: StopCause) {
     if !begun {
         if draft.model.task(index).is_none() {
             draft.wait(index, WaitingReason::Reconciling);
+            return;
+        }
+        let busy = maintenance::busy(draft.model, &draft.record, draft.now());
+        if let Some(busy) = busy
+            && !runs_no_etcd(draft, index)
+        {
+            draft.wait(index, WaitingReason::OneAtATime { busy });
             return;
         }
         // Where no etcd runs, and where no quorum was ever seen, there is nothing that

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use etcd_launch::{Phase, PodIndex};
 
+use crate::alarms;
 use crate::draft::Draft;
 use crate::membership;
 use crate::model::Model;
@@ -107,7 +108,7 @@ fn is_elsewhere(target: &Target, placement: &Placement) -> bool {
     !target.disk.is_met_by(source) || is_other_user || is_other_network
 }
 
-fn votes(pod: &Pod) -> bool {
+pub(crate) fn votes(pod: &Pod) -> bool {
     matches!(
         pod.membership,
         Membership::Founder(_) | Membership::Voter(_)
@@ -224,6 +225,20 @@ pub(crate) fn is_stopping(pod: &Pod) -> bool {
     launch.is_some_and(|launch| launch.stop_asked == Some(StopCause::Roll))
 }
 
+/// The pod that an update or a rolling restart is at work on, or would be next. What an
+/// operator has paused, and what has stopped at a failure, is not at work.
+pub(crate) fn at_work(draft: &Draft<'_>) -> Option<PodIndex> {
+    let begun = draft.recorded_pods().into_iter().find(|index| {
+        let pod = draft.pod(*index);
+        pod.updating.is_some() || is_stopping(pod)
+    });
+    begun.or_else(|| {
+        let due = pods_due(draft).into_iter();
+        let mut next = due.filter(|(index, plan)| hold(draft, *index, *plan).is_none());
+        next.next().map(|(index, _)| index)
+    })
+}
+
 fn pods_due(draft: &Draft<'_>) -> Vec<(PodIndex, PlanName)> {
     let pods = draft.record.pods.keys();
     pods.filter_map(|index| Some((*index, due(draft.model, &draft.record, *index)?)))
@@ -334,7 +349,25 @@ fn obstacle(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
             return Some(format!("{index} is being restarted or exchanged"));
         }
     }
-    membership::unsettled(draft).or_else(|| membership::lagging(draft.model))
+    membership::unsettled(draft)
+        .or_else(|| membership::lagging(draft.model))
+        .or_else(|| outgrown_quota(draft, next))
+}
+
+/// A database that the target's smaller quota does not hold: with it, etcd would take no
+/// writes.
+fn outgrown_quota(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
+    let target = draft.model.target.tuning.quota_backend_bytes;
+    let present = alarms::quota(draft.pod(next))?;
+    let size = quorum::fresh_answer(draft.model, next)?.db_size_bytes;
+    (target < present && size >= target).then(|| {
+        format!(
+            "{next} has a database of {} MB, and etcd.quota is to be {} MB; defragment \
+             first, or set a larger quota",
+            alarms::megabytes(size),
+            alarms::megabytes(target)
+        )
+    })
 }
 
 /// From now on the pod is launched with the target's recipe.

@@ -77,6 +77,20 @@ pub struct Target {
     /// resources that are now wanted.
     #[serde(default)]
     pub move_on_resize: bool,
+    /// When databases are defragmented although nobody asks for it; none for never.
+    #[serde(default)]
+    pub defragment: Option<DefragmentWhen>,
+}
+
+/// When databases are defragmented by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefragmentWhen {
+    /// So often is looked, milliseconds.
+    pub every_ms: u64,
+    /// At least this share of the file has to be free, in percent.
+    pub free_percent: u64,
+    /// The file has to be at least so large.
+    pub from_bytes: u64,
 }
 
 fn ten_minutes() -> u64 {

@@ -30,6 +30,13 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(millis))
     }
 
+    /// The moment `duration` earlier.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(self.0.saturating_sub(millis))
+    }
+
     /// How long ago `earlier` was; zero if the clock was set back meanwhile.
     #[must_use]
     pub fn since(self, earlier: Timestamp) -> Duration {

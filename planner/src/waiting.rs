@@ -178,6 +178,16 @@ pub enum WaitingReason {
         /// Which.
         busy: PodIndex,
     },
+    /// Its database is being looked after, or it comes first.
+    Maintenance {
+        /// What is done.
+        what: String,
+    },
+    /// A database has reached its quota, and etcd takes no writes.
+    NoSpace {
+        /// Whose, how large, and what can be done.
+        what: String,
+    },
     /// The member was stopped and is ending.
     Stopping,
     /// Leadership is being moved away before a stop.
@@ -246,6 +256,8 @@ impl WaitingReason {
             WaitingReason::AgentUnreachable { .. } => "agent_unreachable",
             WaitingReason::StopWouldCostQuorum { .. } => "stop_would_cost_quorum",
             WaitingReason::OneAtATime { .. } => "one_at_a_time",
+            WaitingReason::Maintenance { .. } => "maintenance",
+            WaitingReason::NoSpace { .. } => "no_space",
             WaitingReason::Stopping => "stopping",
             WaitingReason::MovingLeader { .. } => "moving_leader",
             WaitingReason::AbandoningBirth { .. } => "abandoning_birth",
@@ -400,6 +412,9 @@ impl fmt::Display for WaitingReason {
             ),
             WaitingReason::OneAtATime { busy } => {
                 write!(f, "one at a time in the service: {busy} comes first")
+            }
+            WaitingReason::Maintenance { what } | WaitingReason::NoSpace { what } => {
+                f.write_str(what)
             }
             WaitingReason::Stopping => f.write_str("etcd is stopping"),
             WaitingReason::MovingLeader { to } => {

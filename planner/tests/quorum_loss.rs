@@ -183,6 +183,7 @@ fn answer(index: u16, has_leader: bool, linearizable: bool) -> MemberAnswer {
         raft_index: 11,
         raft_applied_index: 11,
         db_size_bytes: 0,
+        db_size_in_use_bytes: 0,
         is_learner: false,
         errors: Vec::new(),
         linearizable,

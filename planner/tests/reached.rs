@@ -61,6 +61,7 @@ fn answer(member: u64, term: u64, index: u64, linearizable: bool) -> MemberAnswe
         raft_index: index,
         raft_applied_index: index,
         db_size_bytes: 1,
+        db_size_in_use_bytes: 1,
         is_learner: false,
         errors: Vec::new(),
         linearizable,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use etcd_launch::PodIndex;
 use etcd_planner::Target;
+use etcd_planner::maintenance::MaintenanceRefusal;
 use etcd_planner::overrides::PlanPart;
 use etcd_planner::pausing::PauseRefusal;
 use etcd_planner::plan_commands::{PlanRefusal, PlanVerb};
@@ -87,6 +88,13 @@ pub enum Command {
         /// To which part.
         part: PlanPart,
     },
+    /// Defragment databases.
+    Maintain {
+        /// Of this pod alone; of all members if none is named.
+        pod: Option<PodIndex>,
+        /// Free space as well, and keep so many of the newest revisions.
+        keep_revisions: Option<u64>,
+    },
     /// Go on under another target, which is judged and stored.
     ChangeTarget {
         /// The target that it was judged against: it is taken only if that is still
@@ -108,6 +116,7 @@ impl Command {
             | Command::PausePod { pod }
             | Command::ResumePod { pod } => Some(*pod),
             Command::TellPlan { part, .. } => part.step,
+            Command::Maintain { pod, .. } => *pod,
             Command::ChangeTarget { .. } => None,
         }
     }
@@ -130,6 +139,15 @@ impl fmt::Display for Command {
             Command::TellPlan { verb, part } => {
                 write!(f, "{} {part}", verb.as_str())
             }
+            Command::Maintain { pod: Some(pod), .. } => write!(f, "defragment {pod}"),
+            Command::Maintain {
+                keep_revisions: None,
+                ..
+            } => f.write_str("defragment every member"),
+            Command::Maintain {
+                keep_revisions: Some(keep),
+                ..
+            } => write!(f, "free space, keeping {keep} revisions"),
             Command::ChangeTarget { id, .. } => {
                 write!(f, "change the target to {}", id.0)
             }
@@ -152,6 +170,9 @@ pub enum CommandRefusal {
     /// A member that cannot be paused.
     #[error("{0} is not paused: {1}")]
     Pause(PodIndex, #[source] PauseRefusal),
+    /// Nothing that could be defragmented.
+    #[error("nothing is defragmented: {0}")]
+    Maintain(#[source] MaintenanceRefusal),
     /// Another target was set meanwhile.
     #[error("the target is {} by now", .0.0)]
     OtherTarget(TargetId),

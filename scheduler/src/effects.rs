@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::artifacts::{Artifacts, Fetch, NotAtHand};
 use crate::failpoint::{self, Stage};
+use crate::maintenance;
 use crate::metrics::Metrics;
 use crate::translate::operations::{self, Feedback};
 use crate::translate::tasks::{self, LaunchFrame};
@@ -25,6 +26,10 @@ use crate::trials;
 /// How long etcd is asked to agree on a change of members. It gives up itself
 /// after seven seconds and then says why.
 const MEMBERSHIP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long old revisions are cleared away on the member that is asked: etcd clears
+/// ten thousand in ten milliseconds or so, unless the disk is busy.
+const COMPACTION_LIMIT: Duration = Duration::from_secs(300);
 
 /// Where launches get their files.
 #[derive(Clone, Debug)]
@@ -218,6 +223,8 @@ pub fn mesos_call(
         | Effect::Promote { .. }
         | Effect::RemoveMember { .. }
         | Effect::Disarm { .. }
+        | Effect::Defragment { .. }
+        | Effect::Compact { .. }
         | Effect::MoveLeader { .. } => return Ok(None),
     };
     Ok(Some(call))
@@ -292,10 +299,15 @@ pub async fn ask_etcd(
 ) {
     let name = effect.name();
     failpoint::hit(Stage::Before, name);
-    let result =
-        tokio::time::timeout(MEMBERSHIP_LIMIT, ask_members(&effect, &client_urls))
-            .await
-            .unwrap_or_else(|_| Err("no answer in time".to_owned()));
+    let limit = match &effect {
+        // It says itself when its own limit is over.
+        Effect::Defragment { limit, .. } => *limit + MEMBERSHIP_LIMIT,
+        Effect::Compact { .. } => COMPACTION_LIMIT + MEMBERSHIP_LIMIT,
+        _ => MEMBERSHIP_LIMIT,
+    };
+    let result = tokio::time::timeout(limit, ask_members(&effect, &client_urls))
+        .await
+        .unwrap_or_else(|_| Err("no answer in time".to_owned()));
     failpoint::hit(Stage::After, name);
     match &result {
         Ok(()) => info!(%effect, "done"),
@@ -326,6 +338,12 @@ async fn ask_members(effect: &Effect, client_urls: &[String]) -> Result<(), Stri
             Effect::Promote { member_id, .. } => client.promote(member_id.0).await,
             Effect::RemoveMember { member_id, .. } => client.remove(member_id.0).await,
             Effect::MoveLeader { to, .. } => client.move_leader(to.0).await,
+            Effect::Defragment {
+                member_id, limit, ..
+            } => return maintenance::defragment(&client, *member_id, *limit).await,
+            Effect::Compact { keep_revisions, .. } => {
+                maintenance::compact(&client, *keep_revisions, COMPACTION_LIMIT).await
+            }
             Effect::Disarm { alarm } => {
                 let kind = match alarm.kind {
                     AlarmKind::NoSpace => etcd_admin::member::AlarmKind::NoSpace,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use etcd_launch::{ClusterId, ClusterToken, Founder, MemberId, PodIndex};
 use etcd_planner::effect::Outcome;
 use etcd_planner::event::OperationVerdict;
+use etcd_planner::maintenance::{self, MaintenanceRequest};
 use etcd_planner::offer::{AgentId, ExecutorId, FrameworkId};
 use etcd_planner::plan_commands::{self, PlanCommand};
 use etcd_planner::programs::Programs;
@@ -269,10 +270,11 @@ impl EventLoop {
                 let _ = self.wiring.mesos_jobs.send(job);
             }
             Ok(None) => {
+                let client_urls = self.client_urls(&effect);
                 let task = effects::ask_etcd(
                     id,
                     effect,
-                    self.client_urls(),
+                    client_urls,
                     self.wiring.results_sender.clone(),
                     self.wiring.metrics.clone(),
                 );
@@ -305,11 +307,15 @@ impl EventLoop {
         }
     }
 
-    /// Client URLs of running members: the leader's first, then healthy ones.
-    fn client_urls(&self) -> Vec<String> {
+    /// Client URLs of the members that an effect may be asked of: the leader's first,
+    /// then healthy ones.
+    fn client_urls(&self, effect: &Effect) -> Vec<String> {
         let leader = quorum::leader(&self.model);
         let published = self.wiring.published.borrow();
         let mut members = probing::running_members(&published);
+        if let Effect::Defragment { pod, .. } = effect {
+            members.retain(|(member, _)| member == pod);
+        }
         members.sort_by_key(|(pod, _)| {
             let answer = quorum::fresh_answer(&self.model, *pod);
             let leads = answer.is_some_and(|answer| Some(answer.member_id) == leader);
@@ -373,6 +379,20 @@ impl EventLoop {
                 Ok(Event::PauseAsked { pod, by })
             }
             Command::ResumePod { pod } => Ok(Event::ResumeAsked { pod }),
+            Command::Maintain {
+                pod,
+                keep_revisions,
+            } => {
+                let by = by.to_string();
+                let request = MaintenanceRequest {
+                    pod,
+                    keep_revisions,
+                    by,
+                };
+                maintenance::judge(&self.model, &request)
+                    .map_err(CommandRefusal::Maintain)?;
+                Ok(Event::MaintenanceAsked(request))
+            }
             Command::ChangeTarget { from, id, target } => {
                 let present = &self.model.target_id;
                 if from != *present {

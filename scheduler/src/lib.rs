@@ -15,6 +15,7 @@ pub mod framework;
 pub mod hashing;
 pub mod http;
 pub mod logging;
+pub mod maintenance;
 pub mod metrics;
 pub mod offer_history;
 pub mod plan_update;

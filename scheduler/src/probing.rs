@@ -143,6 +143,7 @@ async fn answer(client: &MemberClient) -> Result<MemberAnswer, String> {
         raft_index: status.raft_index,
         raft_applied_index: status.raft_applied_index,
         db_size_bytes: status.db_size,
+        db_size_in_use_bytes: status.db_size_in_use,
         is_learner: status.is_learner,
         errors: status.errors,
         // The member list was read behind a linearizable read.

@@ -56,6 +56,7 @@ pub(crate) fn target() -> Target {
             election_timeout_ms: 1000,
             snapshot_count: 100_000,
             quota_backend_bytes: 2 << 30,
+            auto_compaction: None,
             enable_v2: false,
         },
         program: Programs {
@@ -74,6 +75,7 @@ pub(crate) fn target() -> Target {
         update_timeout_ms: 600_000,
         update_rollback: true,
         move_on_resize: false,
+        defragment: None,
     }
 }
 
@@ -198,6 +200,7 @@ fn member_answer(index: u16) -> MemberAnswer {
         raft_index: 11,
         raft_applied_index: 11,
         db_size_bytes: 20_480,
+        db_size_in_use_bytes: 16_384,
         is_learner: false,
         errors: Vec::new(),
         linearizable: true,

@@ -1,11 +1,11 @@
 //! From options to the planner's target.
 
 use etcd_config::{DiskType, Options};
-use etcd_launch::{Scheme, Tuning};
+use etcd_launch::{AutoCompaction, Scheme, Tuning};
 use etcd_planner::Target;
 use etcd_planner::offer::{Megabytes, MilliCpus};
 use etcd_planner::programs::Programs;
-use etcd_planner::target::{DiskWish, Needs, Network, VirtualNetwork};
+use etcd_planner::target::{DefragmentWhen, DiskWish, Needs, Network, VirtualNetwork};
 
 /// What the options ask for, with the programs that are to run.
 pub fn target(options: &Options, program: Programs) -> Target {
@@ -35,6 +35,7 @@ pub fn target(options: &Options, program: Programs) -> Target {
             election_timeout_ms: etcd.election_timeout.0,
             snapshot_count: etcd.snapshot_count,
             quota_backend_bytes: etcd.quota.bytes(),
+            auto_compaction: auto_compaction(options),
             enable_v2: etcd.enable_v2,
         },
         program,
@@ -50,7 +51,31 @@ pub fn target(options: &Options, program: Programs) -> Target {
         update_timeout_ms: options.service.update_timeout.0.saturating_mul(1000),
         update_rollback: options.service.update_rollback,
         move_on_resize: options.service.move_on_resize,
+        defragment: defragment(options),
     }
+}
+
+fn auto_compaction(options: &Options) -> Option<AutoCompaction> {
+    let etcd = &options.etcd;
+    let (seconds, revisions) = (
+        etcd.auto_compaction_period.0,
+        etcd.auto_compaction_revisions,
+    );
+    match (seconds, revisions) {
+        (0, 0) => None,
+        (0, revisions) => Some(AutoCompaction::Revisions(revisions)),
+        (seconds, _) => Some(AutoCompaction::Seconds(seconds)),
+    }
+}
+
+fn defragment(options: &Options) -> Option<DefragmentWhen> {
+    let etcd = &options.etcd;
+    let every = etcd.defragment_every.0;
+    (every > 0).then(|| DefragmentWhen {
+        every_ms: every.saturating_mul(1000),
+        free_percent: etcd.defragment_free_percent,
+        from_bytes: etcd.defragment_from.bytes(),
+    })
 }
 
 fn disk(options: &Options) -> DiskWish {

@@ -14,6 +14,7 @@ use etcd_config::{
     Asked, Change, ChangeClass, GivenOptions, OptionRow, Options, Refusal, Warning,
     judge_change,
 };
+use etcd_planner::alarms::megabytes;
 use etcd_planner::programs::Programs;
 use etcd_planner::record::TargetId;
 use etcd_planner::{Model, Record};
@@ -418,6 +419,37 @@ pub fn propose(
         warnings,
     })
 }
+
+/// Refuses a smaller quota that a database has outgrown: its member would take no
+/// writes from its restart on. `largest` is the largest database file that was seen,
+/// bytes.
+///
+/// # Errors
+///
+/// Why not.
+pub fn judge_quota(proposal: &Proposal, largest: u64) -> Result<(), NotProposed> {
+    let mut changes = proposal.changes.iter();
+    let Some(change) = changes.find(|change| change.option == QUOTA) else {
+        return Ok(());
+    };
+    let quota = proposal.wanted.target.tuning.quota_backend_bytes;
+    if largest < quota {
+        return Ok(());
+    }
+    let reason = format!(
+        "a database has {} MB, and etcd takes no writes once the quota is reached; \
+         expected more than that; `defragment` gives free room back first",
+        megabytes(largest)
+    );
+    Err(NotProposed::Refused(vec![Refusal {
+        option: QUOTA,
+        from: Some(change.from.clone()),
+        to: change.to.clone(),
+        reason,
+    }]))
+}
+
+const QUOTA: &str = "etcd.quota";
 
 #[cfg(test)]
 mod tests;

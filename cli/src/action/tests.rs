@@ -41,6 +41,15 @@ fn every_verb_asks_what_the_sdk_asked() {
         "plan continue deploy agents",
         "POST /v1/plans/deploy/continue?phase=agents",
     );
+    check("defragment", "POST /v1/plans/maintenance/start {}");
+    check(
+        "defragment etcd-1",
+        r#"POST /v1/plans/maintenance/start {"POD":"etcd-1"}"#,
+    );
+    check(
+        "defragment --free-space --keep-revisions 5",
+        r#"POST /v1/plans/maintenance/start {"FREE_SPACE":"true","KEEP_REVISIONS":"5"}"#,
+    );
     check("plan force-restart deploy", "POST /v1/plans/deploy/restart");
     check(
         "plan restart deploy agents etcd-0:[node]",

@@ -8,6 +8,9 @@ const HEARTBEATS_PER_ELECTION: u64 = 5;
 /// etcd's advice for the largest database; above it, etcd itself warns.
 const ADVISED_QUOTA: Megabytes = Megabytes(8_192);
 
+/// Members serve nothing while they are defragmented; more often would be a slip.
+const SHORTEST_PAUSE_SECONDS: u64 = 60;
+
 impl Findings<'_> {
     pub(super) fn etcd(&mut self) {
         let etcd = &self.options.etcd;
@@ -29,6 +32,24 @@ impl Findings<'_> {
                 format!(
                     "allowed: at least {shortest} ms, five times etcd.heartbeat_interval; \
                      etcd does not start otherwise"
+                ),
+            );
+        }
+        if etcd.auto_compaction_period.0 > 0 && etcd.auto_compaction_revisions > 0 {
+            self.refuse(
+                "etcd.auto_compaction_revisions",
+                &["etcd.auto_compaction_period"],
+                "allowed: 0 while etcd.auto_compaction_period is set; etcd compacts by \
+                 one of them"
+                    .to_owned(),
+            );
+        }
+        if (1..SHORTEST_PAUSE_SECONDS).contains(&etcd.defragment_every.0) {
+            self.refuse(
+                "etcd.defragment_every",
+                &[],
+                format!(
+                    "allowed: 0 for never, or at least {SHORTEST_PAUSE_SECONDS} seconds"
                 ),
             );
         }

@@ -122,6 +122,7 @@ impl Sandbox {
                 election_timeout_ms: 1000,
                 snapshot_count: 10_000,
                 quota_backend_bytes: 64 << 20,
+                auto_compaction: None,
                 enable_v2: false,
             },
             stop_grace_ms: 10_000,

@@ -13,8 +13,14 @@ use crate::waiting::WaitingReason;
 
 /// Whether the plan is one that an operator has to start, and has not.
 pub(super) fn not_started(model: &Model, plan: PlanName) -> Option<WaitingReason> {
-    let is_idle =
-        plan == PlanName::RollingRestart && model.record.rolling_restart.is_none();
+    let is_idle = match plan {
+        PlanName::RollingRestart => model.record.rolling_restart.is_none(),
+        PlanName::Maintenance => model.record.maintenance.round.is_none(),
+        PlanName::Deploy
+        | PlanName::Recovery
+        | PlanName::Update
+        | PlanName::Decommission => false,
+    };
     is_idle.then_some(WaitingReason::NotStarted { plan })
 }
 
@@ -54,7 +60,7 @@ pub(super) fn restarting(
 
 /// These phases go member by member, but not by number: whichever is under way makes
 /// them so.
-fn out_of_order(mut phase: PhaseView) -> PhaseView {
+pub(super) fn out_of_order(mut phase: PhaseView) -> PhaseView {
     let is_open = matches!(phase.status, Status::Pending | Status::Starting);
     if is_open
         && phase

@@ -42,6 +42,7 @@ pub(crate) fn target(constraints: &str) -> Target {
             election_timeout_ms: 1000,
             snapshot_count: 10_000,
             quota_backend_bytes: 2 << 30,
+            auto_compaction: None,
             enable_v2: false,
         },
         program: etcd_planner::programs::Programs {
@@ -60,6 +61,7 @@ pub(crate) fn target(constraints: &str) -> Target {
         update_timeout_ms: 600_000,
         update_rollback: true,
         move_on_resize: false,
+        defragment: None,
     }
 }
 

@@ -6,6 +6,7 @@
 mod changes;
 mod corruption;
 mod failures;
+mod maintenance;
 mod trying;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ fn target(strategy: DeployStrategy) -> Target {
             election_timeout_ms: 1000,
             snapshot_count: 100_000,
             quota_backend_bytes: 2 << 30,
+            auto_compaction: None,
             enable_v2: false,
         },
         program: etcd_planner::programs::Programs {
@@ -66,6 +68,7 @@ fn target(strategy: DeployStrategy) -> Target {
         update_timeout_ms: 600_000,
         update_rollback: true,
         move_on_resize: false,
+        defragment: None,
     }
 }
 
@@ -187,6 +190,7 @@ fn answer(index: PodIndex) -> MemberAnswer {
         raft_index: 11,
         raft_applied_index: 11,
         db_size_bytes: 0,
+        db_size_in_use_bytes: 0,
         is_learner: false,
         errors: Vec::new(),
         linearizable: true,

@@ -35,6 +35,18 @@ pub(crate) struct Member {
     pub(crate) serving: bool,
     /// The tick of its newest start.
     pub(crate) started_at: u64,
+    /// It is defragmented until this tick: it serves nothing, and learns nothing.
+    pub(crate) busy_until: u64,
+}
+
+impl Member {
+    pub(crate) fn is_busy(&self, tick: u64) -> bool {
+        self.running.is_some() && self.busy_until > tick
+    }
+
+    fn takes_part(&self, tick: u64) -> bool {
+        self.running.is_some() && !self.is_busy(tick)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -73,6 +85,7 @@ impl Etcd {
                         running: None,
                         serving: false,
                         started_at: 0,
+                        busy_until: 0,
                     },
                 );
             }
@@ -98,6 +111,7 @@ impl Etcd {
         member.running = Some(log);
         member.serving = false;
         member.started_at = tick;
+        member.busy_until = 0;
         disk.wal = Some(Wal {
             identity: identity.clone(),
             log,
@@ -117,7 +131,7 @@ impl Etcd {
     }
 
     /// Elections and one client write in every cluster that has quorum.
-    pub(crate) fn step(&mut self) -> Result<(), String> {
+    pub(crate) fn step(&mut self, tick: u64) -> Result<(), String> {
         for (cluster_id, cluster) in &mut self.clusters {
             let voters = cluster
                 .members
@@ -127,13 +141,13 @@ impl Etcd {
             let longest = cluster
                 .members
                 .iter()
-                .filter(|(_, member)| !member.is_learner)
+                .filter(|(_, member)| !member.is_learner && member.takes_part(tick))
                 .filter_map(|(id, member)| Some((member.running?, *id)))
                 .max();
             let running = cluster
                 .members
                 .values()
-                .filter(|member| !member.is_learner && member.running.is_some())
+                .filter(|member| !member.is_learner && member.takes_part(tick))
                 .count();
             let Some((log, longest_id)) = longest.filter(|_| running > voters / 2) else {
                 cluster.leader = None;
@@ -149,7 +163,7 @@ impl Etcd {
                 cluster
                     .members
                     .get(&leader)
-                    .is_some_and(|member| member.running.is_some())
+                    .is_some_and(|member| member.takes_part(tick))
             });
             if !leader_runs {
                 cluster.term += 1;
@@ -159,7 +173,7 @@ impl Etcd {
             for member in cluster
                 .members
                 .values_mut()
-                .filter(|member| member.running.is_some())
+                .filter(|member| member.takes_part(tick))
             {
                 member.running = Some(log + 1);
                 member.serving = true;

@@ -317,6 +317,39 @@ fn targets_change_in_peace() {
     });
 }
 
+/// Databases are defragmented while targets change, and everything breaks.
+#[test]
+fn databases_are_defragmented() {
+    check_all("databases are defragmented", |seed| {
+        let faults = Faults {
+            until: 200,
+            crash: 60,
+            breakage: 40,
+            changes: 60,
+            maintenance: 15,
+            ..Faults::NONE
+        };
+        let members = by_seed(seed, &[1, 3, 3, 5]);
+        run(seed, service(members, 5, DeployStrategy::Parallel), faults)
+    });
+}
+
+/// The same without any fault: nobody is ever without quorum.
+#[test]
+fn databases_are_defragmented_in_peace() {
+    check_all("databases are defragmented in peace", |seed| {
+        let faults = Faults {
+            until: 200,
+            crash: u64::MAX,
+            breakage: u64::MAX,
+            changes: 60,
+            maintenance: 15,
+            ..Faults::NONE
+        };
+        run(seed, service(3, 5, DeployStrategy::Parallel), faults)
+    });
+}
+
 #[test]
 fn members_that_are_down_are_replaced_by_themselves() {
     check_all("members that are down are replaced by themselves", |seed| {

@@ -106,6 +106,8 @@ pub(crate) struct Faults {
     /// An operator changes the target or starts a rolling restart, once in so many
     /// ticks; 0 for never.
     pub(crate) changes: u64,
+    /// An operator wants databases defragmented, once in so many ticks; 0 for never.
+    pub(crate) maintenance: u64,
     /// The last agent has no room for so many ticks.
     pub(crate) last_agent_is_full: u64,
 }
@@ -121,6 +123,7 @@ impl Faults {
         replacements: 0,
         hands: 0,
         changes: 0,
+        maintenance: 0,
         last_agent_is_full: 0,
     };
 }
@@ -158,6 +161,10 @@ pub(crate) struct World {
     /// Where a volume with a present member's data was given back: that must never
     /// happen.
     destroyed_data: Option<String>,
+    /// A safety property that an effect has broken.
+    broken: Option<String>,
+    /// Results that come at their ticks.
+    later: Vec<(u64, Event)>,
     operator: operator::Operator,
     pub(crate) calls: u64,
     pub(crate) trace: Vec<String>,
@@ -211,6 +218,7 @@ pub(crate) fn target(service: Service) -> Target {
             election_timeout_ms: 1000,
             snapshot_count: 100_000,
             quota_backend_bytes: 2 << 30,
+            auto_compaction: None,
             enable_v2: false,
         },
         program: etcd_planner::programs::Programs {
@@ -229,6 +237,7 @@ pub(crate) fn target(service: Service) -> Target {
         update_timeout_ms: 600_000,
         update_rollback: true,
         move_on_resize: false,
+        defragment: None,
     }
 }
 
@@ -285,6 +294,8 @@ impl World {
             unacknowledged: Vec::new(),
             formed: BTreeSet::new(),
             destroyed_data: None,
+            broken: None,
+            later: Vec::new(),
             operator: operator::Operator::default(),
             calls: 0,
             trace: Vec::new(),
@@ -312,17 +323,26 @@ impl World {
         }
         self.agents_step();
         self.executors_step()?;
-        self.etcd.step()?;
+        self.etcd.step(self.tick)?;
         self.save_logs();
         self.connect();
         self.offer();
         self.probe();
         self.inbox.push(Event::Tick);
+        self.tell_results();
         self.operator_step();
         if self.tick.is_multiple_of(50) {
             self.check_record_size()?;
         }
         self.scheduler_step()
+    }
+
+    fn tell_results(&mut self) {
+        let tick = self.tick;
+        let (due, later) = self.later.drain(..).partition(|(at, _)| *at <= tick);
+        self.later = later;
+        let due: Vec<(u64, Event)> = due;
+        self.inbox.extend(due.into_iter().map(|(_, event)| event));
     }
 
     // ---- the scheduler process -------------------------------------------
@@ -388,12 +408,26 @@ impl World {
                     },
                     Err(why) => Outcome::Failed { why },
                 };
-                if effect.awaits_result() {
-                    self.inbox.push(Event::EffectDone { id, outcome });
+                let result = Event::EffectDone { id, outcome };
+                if let Some(until) = self.busy_until(&effect) {
+                    self.later.push((until, result));
+                } else if effect.awaits_result() {
+                    self.inbox.push(result);
                 }
             }
         }
         Err("the scheduler is spinning: 200 events in one second".into())
+    }
+
+    /// Until when an effect takes its time.
+    fn busy_until(&self, effect: &Effect) -> Option<u64> {
+        let Effect::Defragment { member_id, .. } = effect else {
+            return None;
+        };
+        let clusters = self.etcd.clusters.values();
+        let mut members = clusters.filter_map(|cluster| cluster.members.get(member_id));
+        let member = members.find(|member| member.is_busy(self.tick))?;
+        Some(member.busy_until)
     }
 
     pub(crate) fn decide(&mut self) -> Decision {
@@ -415,6 +449,7 @@ impl World {
                 self.stored.clone(),
             );
             self.inbox.clear();
+            self.later.clear();
             self.connected = false;
             for agent in &mut self.agents {
                 agent.offered = None;
@@ -476,6 +511,9 @@ impl World {
         if let Some(host) = &self.destroyed_data {
             return Err(format!("a member's volume was destroyed on {host}"));
         }
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
         if self.formed.len() > 1 {
             return Err(format!("two clusters were formed: {:?}", self.formed));
         }
@@ -512,6 +550,7 @@ impl World {
         let nobody_else =
             decided && record.pods.len() == usize::from(self.model.target.members);
         matches!(record.cluster, Cluster::Formed(_))
+            && record.maintenance.open().is_none()
             && nobody_else
             && (0..self.model.target.members).map(PodIndex).all(|index| {
                 record.pods.get(&index).is_some_and(|pod| {

@@ -41,7 +41,7 @@ fn warning(published: &Published, alarm: &Alarm) -> String {
     let advice = match kind {
         AlarmKind::NoSpace => {
             ": its database is full, so etcd takes no more writes, and goes on to serve \
-             reads; compact, defragment every member, then disarm the alarm"
+             reads; free space with `defragment --free-space`"
         }
         _ => "",
     };

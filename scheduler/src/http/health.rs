@@ -10,6 +10,7 @@ use axum::response::Response;
 
 use etcd_api::Health;
 use etcd_api::health::HealthCode;
+use etcd_planner::WaitingReason;
 use etcd_planner::plans::{PlanView, Status};
 
 use super::{ApiState, answer};
@@ -76,10 +77,15 @@ fn questions(published: &Published) -> [(HealthCode, bool, String); 7] {
         .filter(|plan| plan.status == Status::Error || !plan.errors.is_empty())
         .map(|plan| plan.name)
         .collect();
-    let waits_for_user = published
-        .plans
-        .iter()
-        .any(|plan| plan.status == Status::Waiting && plan.is_active());
+    let is_full = matches!(
+        published.service_waiting,
+        Some(WaitingReason::NoSpace { .. })
+    );
+    let waits_for_user = is_full
+        || published
+            .plans
+            .iter()
+            .any(|plan| plan.status == Status::Waiting && plan.is_active());
     [
         (
             HealthCode::Error,
@@ -104,7 +110,7 @@ fn questions(published: &Published) -> [(HealthCode, bool, String); 7] {
         (
             HealthCode::WaitingForUser,
             waits_for_user,
-            "Plans that wait for an operator".to_owned(),
+            "Plans, or a full database, that wait for an operator".to_owned(),
         ),
         (
             HealthCode::Recovering,

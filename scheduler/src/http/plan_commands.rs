@@ -69,11 +69,10 @@ pub(super) async fn command_deploy(
 }
 
 async fn take(state: &ApiState, by: Actor, asked: &Asked<'_>) -> Response {
-    let (verb, part, message) = match understand(&state.published(), asked) {
+    let (command, message) = match understand(&state.published(), asked) {
         Ok(understood) => understood,
         Err(response) => return *response,
     };
-    let command = Command::TellPlan { verb, part };
     match asking::ask_loop(state, by, command).await {
         Ok(Ok(())) => answer::ok(&Message { message }),
         Ok(Err(CommandRefusal::Plan(refusal))) => {
@@ -84,6 +83,9 @@ async fn take(state: &ApiState, by: Actor, asked: &Asked<'_>) -> Response {
                 }
             };
             answer::text(status, refusal.to_string())
+        }
+        Ok(Err(refusal @ CommandRefusal::UnknownPod(_))) => {
+            answer::text(StatusCode::NOT_FOUND, refusal.to_string())
         }
         Ok(Err(refusal)) => {
             answer::problem(StatusCode::CONFLICT, "not_now", &refusal.to_string())
@@ -97,7 +99,7 @@ async fn take(state: &ApiState, by: Actor, asked: &Asked<'_>) -> Response {
 fn understand(
     published: &Published,
     asked: &Asked<'_>,
-) -> Result<(PlanVerb, PlanPart, String), Box<Response>> {
+) -> Result<(Command, String), Box<Response>> {
     let Some(verb) = PlanVerb::parse(asked.word) else {
         let words = PlanVerb::ALL.map(PlanVerb::as_str).join(", ");
         return Err(Box::new(answer::problem(
@@ -113,9 +115,11 @@ fn understand(
         return Err(Box::new(not_found("Plan", asked.plan)));
     };
     let part = selected(&published.target.service, view, plan, asked.selection)?;
+    let mut asks_for = None;
     let message = match verb {
         PlanVerb::Start => {
-            let parameters = parameters(asked.body)?;
+            let (found, parameters) = parameters(plan, asked.body)?;
+            asks_for = found;
             format!("start {} with parameters: {parameters}", asked.plan)
         }
         PlanVerb::Restart | PlanVerb::ForceComplete => {
@@ -137,7 +141,8 @@ fn understand(
         PlanVerb::Start | PlanVerb::Stop => PlanPart::plan(plan),
         _ => part,
     };
-    Ok((verb, part, format!("Received cmd: {message}")))
+    let command = asks_for.unwrap_or(Command::TellPlan { verb, part });
+    Ok((command, format!("Received cmd: {message}")))
 }
 
 /// The part of a plan that phase and step name, by name or by id.
@@ -188,28 +193,71 @@ fn bad_request(why: &str) -> Box<Response> {
     Box::new(answer::text(StatusCode::BAD_REQUEST, why))
 }
 
-/// The parameters of a start, as the SDK's answer repeats them. No plan of ours
-/// takes any, and to drop some in silence would be worse than to refuse them.
-fn parameters(body: &[u8]) -> Result<String, Box<Response>> {
-    check_parameters(body)
-        .map(|()| "{}".to_owned())
-        .map_err(|why| bad_request(&format!("Couldn't parse parameters: {why}")))
+/// What the parameters of a start ask for, where they ask for something, and the
+/// parameters as the SDK's answer repeats them.
+fn parameters(
+    plan: PlanName,
+    body: &[u8],
+) -> Result<(Option<Command>, String), Box<Response>> {
+    let bad = |why: String| bad_request(&format!("Couldn't parse parameters: {why}"));
+    let parameters = read_parameters(body).map_err(bad)?;
+    // Plain data with string keys.
+    let repeated = serde_json::to_string(&parameters).unwrap_or_default();
+    let command = match plan {
+        PlanName::Maintenance => Some(maintenance(parameters).map_err(bad)?),
+        _ => {
+            takes_no_more(&parameters).map_err(bad)?;
+            None
+        }
+    };
+    Ok((command, repeated))
 }
 
 /// The SDK's rule for parameters: a JSON object of environment variables.
-fn check_parameters(body: &[u8]) -> Result<(), String> {
+fn read_parameters(body: &[u8]) -> Result<BTreeMap<String, String>, String> {
     if body.is_empty() {
-        return Ok(());
+        return Ok(BTreeMap::new());
     }
     let parameters: BTreeMap<String, String> =
         serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    if let Some(name) = parameters.keys().find(|name| !is_variable_name(name)) {
-        return Err(format!("{name} is not a valid environment variable name"));
+    match parameters.keys().find(|name| !is_variable_name(name)) {
+        Some(name) => Err(format!("{name} is not a valid environment variable name")),
+        None => Ok(parameters),
     }
+}
+
+/// To drop parameters in silence would be worse than to refuse them.
+fn takes_no_more(parameters: &BTreeMap<String, String>) -> Result<(), String> {
     match parameters.keys().next() {
         None => Ok(()),
-        Some(name) => Err(format!("{name} is given, and this plan takes none")),
+        Some(name) => Err(format!("{name} is given, and this plan does not take it")),
     }
+}
+
+/// What the plan `maintenance` is to do: `POD`, `FREE_SPACE` and `KEEP_REVISIONS`.
+fn maintenance(mut parameters: BTreeMap<String, String>) -> Result<Command, String> {
+    let pod = parameters.remove("POD").map(|name| {
+        let pod: Result<PodIndex, _> = name.parse();
+        pod.map_err(|_| format!("POD is {name:?}, which is no pod, such as etcd-0"))
+    });
+    let frees_space = match parameters.remove("FREE_SPACE").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(word) => return Err(format!("FREE_SPACE is {word:?}; true or false")),
+    };
+    let keep = parameters.remove("KEEP_REVISIONS").map(|text| {
+        let count: Result<u64, _> = text.parse();
+        count.map_err(|_| format!("KEEP_REVISIONS is {text:?}, which is no number"))
+    });
+    let keep = keep.transpose()?;
+    takes_no_more(&parameters)?;
+    if keep.is_some() && !frees_space {
+        return Err("KEEP_REVISIONS goes with FREE_SPACE=true".to_owned());
+    }
+    Ok(Command::Maintain {
+        pod: pod.transpose()?,
+        keep_revisions: frees_space.then(|| keep.unwrap_or(0)),
+    })
 }
 
 fn is_variable_name(name: &str) -> bool {
@@ -231,7 +279,8 @@ mod tests {
     fn parameters() {
         #[track_caller]
         fn check(body: &str, expected: Result<(), &str>) {
-            let found = check_parameters(body.as_bytes());
+            let found = read_parameters(body.as_bytes())
+                .and_then(|parameters| takes_no_more(&parameters));
             match expected {
                 Ok(()) => assert_eq!(found, Ok(()), "{body}"),
                 Err(words) => {
@@ -241,7 +290,7 @@ mod tests {
         }
         check("", Ok(()));
         check("{}", Ok(()));
-        check(r#"{"NAME": "x"}"#, Err("this plan takes none"));
+        check(r#"{"NAME": "x"}"#, Err("this plan does not take it"));
         check(
             r#"{"1X": "x"}"#,
             Err("1X is not a valid environment variable name"),
@@ -249,5 +298,46 @@ mod tests {
         check(r#"{"": "x"}"#, Err("is not a valid"));
         check("[]", Err("invalid type"));
         check("{", Err("EOF"));
+    }
+
+    #[test]
+    fn parameters_of_maintenance() {
+        #[track_caller]
+        fn check(body: &str, expected: &str) {
+            let found = read_parameters(body.as_bytes()).and_then(maintenance);
+            let found = found.map_or_else(|why| why, |command| command.to_string());
+            assert_eq!(found, expected, "{body}");
+        }
+        check("", "defragment every member");
+        check(r#"{"POD": "etcd-1"}"#, "defragment etcd-1");
+        check(
+            r#"{"FREE_SPACE": "true"}"#,
+            "free space, keeping 0 revisions",
+        );
+        check(
+            r#"{"FREE_SPACE": "true", "KEEP_REVISIONS": "100"}"#,
+            "free space, keeping 100 revisions",
+        );
+        check(r#"{"FREE_SPACE": "false"}"#, "defragment every member");
+        check(
+            r#"{"POD": "1"}"#,
+            "POD is \"1\", which is no pod, such as etcd-0",
+        );
+        check(
+            r#"{"FREE_SPACE": "yes"}"#,
+            "FREE_SPACE is \"yes\"; true or false",
+        );
+        check(
+            r#"{"FREE_SPACE": "true", "KEEP_REVISIONS": "-1"}"#,
+            "KEEP_REVISIONS is \"-1\", which is no number",
+        );
+        check(
+            r#"{"KEEP_REVISIONS": "1"}"#,
+            "KEEP_REVISIONS goes with FREE_SPACE=true",
+        );
+        check(
+            r#"{"FREE": "true"}"#,
+            "FREE is given, and this plan does not take it",
+        );
     }
 }

@@ -129,6 +129,8 @@ fn pod_status(published: &Published, index: PodIndex) -> PodStatus {
         probed_at_ms: probe.map(|probe| probe.at.0),
         etcd_version: answer.map(|answer| answer.version.clone()),
         db_size_bytes: answer.map(|answer| answer.db_size_bytes),
+        db_size_in_use_bytes: answer.map(|answer| answer.db_size_in_use_bytes),
+        db_quota_bytes: etcd_planner::alarms::quota(pod),
         raft_term: answer.map(|answer| answer.raft_term),
         raft_index: answer.map(|answer| answer.raft_index),
         alarms: answer

@@ -243,9 +243,10 @@ impl World {
                     raft_index: cluster.committed,
                     raft_applied_index: member.running.unwrap_or(0),
                     db_size_bytes: 0,
+                    db_size_in_use_bytes: 0,
                     is_learner: member.is_learner,
                     errors: Vec::new(),
-                    linearizable: cluster.leader.is_some(),
+                    linearizable: cluster.leader.is_some() && !member.is_busy(self.tick),
                     members: cluster
                         .members
                         .iter()

@@ -56,6 +56,7 @@ impl World {
                     self.stored.clone(),
                 );
                 self.inbox.clear();
+                self.later.clear();
                 self.connected = false;
             }
             // An operator gives the agent up.

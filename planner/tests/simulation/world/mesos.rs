@@ -233,12 +233,42 @@ impl World {
                 }
                 Ok(())
             }
+            Effect::Compact { .. } => self.with_quorum(|_| Ok(())),
+            Effect::Defragment { member_id, .. } => self.defragment(*member_id),
             Effect::MoveLeader { to, .. } => self.with_quorum(|cluster| {
                 cluster.leader = Some(*to);
                 cluster.term += 1;
                 Ok(())
             }),
         }
+    }
+
+    /// One member after the other, and never where it would stop the cluster: what is
+    /// seen may have changed since only where something breaks.
+    fn defragment(&mut self, id: MemberId) -> Result<(), String> {
+        let (tick, until) = (self.tick, self.tick + 1 + self.chance.below(6));
+        let peace = self.faults.breakage == u64::MAX;
+        let cluster = self.formed.first().ok_or("no cluster")?;
+        let cluster = self.etcd.clusters.get_mut(cluster).ok_or("no cluster")?;
+        let others = || cluster.members.iter().filter(|(other, _)| **other != id);
+        let voters = others().filter(|(_, member)| !member.is_learner);
+        let (voters, busy) = (
+            voters.clone().count() + 1,
+            others().any(|(_, member)| member.is_busy(tick)),
+        );
+        let running = others().filter(|(_, member)| {
+            !member.is_learner && member.running.is_some() && member.serving
+        });
+        let enough = voters == 1 || running.count() >= quorum::majority(voters);
+        if busy || peace && !enough {
+            self.broken = Some(format!("{id} is defragmented at the wrong time"));
+        }
+        let member = cluster.members.get_mut(&id).ok_or("no such member")?;
+        if member.running.is_none() {
+            return Err("connection refused".into());
+        }
+        member.busy_until = until;
+        Ok(())
     }
 
     pub(super) fn with_quorum(
@@ -283,6 +313,7 @@ impl World {
                     running: None,
                     serving: false,
                     started_at: 0,
+                    busy_until: 0,
                 },
             );
             Ok(())

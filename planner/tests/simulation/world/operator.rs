@@ -1,5 +1,6 @@
 //! An operator who tells plans this and that, and looks whether it is obeyed.
 
+use etcd_planner::maintenance::{self, MaintenanceRequest};
 use etcd_planner::overrides::{PhaseName, PlanName, PlanPart};
 use etcd_planner::pausing;
 use etcd_planner::plan_commands::{PlanCommand, PlanVerb};
@@ -40,6 +41,10 @@ impl World {
             let hands = self.faults.hands;
             if hands > 0 && self.chance.once_in(hands) {
                 self.work_by_hand();
+            }
+            let maintains = self.faults.maintenance;
+            if maintains > 0 && self.chance.once_in(maintains) {
+                self.ask_for_maintenance();
             }
             let replaces = self.faults.replacements;
             if replaces > 0 && self.chance.once_in(replaces) {
@@ -88,6 +93,34 @@ impl World {
         if taken && self.model.record.pods.contains_key(&pod) {
             self.inbox.push(Event::ExchangeAsked { pod, how });
         }
+    }
+
+    /// Databases are to be defragmented, or that is to end.
+    fn ask_for_maintenance(&mut self) {
+        let plan = PlanPart::plan(PlanName::Maintenance);
+        let verb = match self.pick(8) {
+            0 => PlanVerb::Stop,
+            1 => PlanVerb::ForceComplete,
+            2 => PlanVerb::Interrupt,
+            3 => PlanVerb::Continue,
+            4 => PlanVerb::Restart,
+            _ => {
+                let members = u64::from(self.model.target.members);
+                let pod = PodIndex(u16::try_from(self.pick(members)).unwrap());
+                let is_of_one = self.chance.once_in(3);
+                let request = MaintenanceRequest {
+                    pod: is_of_one.then_some(pod),
+                    keep_revisions: (!is_of_one && self.chance.once_in(2)).then_some(5),
+                    by: "alice".into(),
+                };
+                if maintenance::judge(&self.model, &request).is_ok() {
+                    self.note(|| format!("{request:?}"));
+                    self.inbox.push(Event::MaintenanceAsked(request));
+                }
+                return;
+            }
+        };
+        self.tell_plan(verb, plan);
     }
 
     fn change_what_is_wanted(&mut self) {

@@ -136,7 +136,15 @@ async fn propose(
     let Some(present) = from_store(state, move |store| store.target(&id)).await? else {
         return Err(Box::new(not_proposed(&NotProposed::PresentUnknown)));
     };
+    let answers = published.probes.values();
+    let sizes =
+        answers.filter_map(|probe| Some(probe.answer.as_ref().ok()?.db_size_bytes));
+    let largest = sizes.max().unwrap_or_default();
     wanted::propose(&state.started, &present, sent, replace)
+        .and_then(|proposal| {
+            wanted::judge_quota(&proposal, largest)?;
+            Ok(proposal)
+        })
         .map_err(|why| Box::new(not_proposed(&why)))
 }
 

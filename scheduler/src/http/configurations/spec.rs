@@ -210,6 +210,11 @@ fn environment(target: &Target) -> BTreeMap<String, String> {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_string())),
     );
+    if let Some(compaction) = tuning.auto_compaction {
+        let (mode, retention) = compaction.mode_and_retention();
+        variables.insert("ETCD_AUTO_COMPACTION_MODE".to_owned(), mode.to_owned());
+        variables.insert("ETCD_AUTO_COMPACTION_RETENTION".to_owned(), retention);
+    }
     if tuning.enable_v2 {
         variables.insert("ETCD_ENABLE_V2".to_owned(), "true".to_owned());
     }

@@ -131,6 +131,8 @@ async fn the_status_page() {
             "probed_at_ms": samples::NOW.0,
             "etcd_version": "3.4.23",
             "db_size_bytes": 20480,
+            "db_size_in_use_bytes": 16384,
+            "db_quota_bytes": 2_147_483_648u64,
             "raft_term": 2,
             "raft_index": 11,
             "alarms": [],
