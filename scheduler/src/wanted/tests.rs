@@ -237,6 +237,32 @@ fn requests() {
     );
 }
 
+/// The database has 64 MB.
+#[test]
+fn a_quota_that_a_database_has_outgrown() {
+    let service = Service::new();
+    let start = file(3, 100);
+    service.start(&start);
+    let stored = service.store.load().unwrap().unwrap().record.target;
+    let present = service.store.target(&stored).unwrap().unwrap();
+    let check = |sent: Value, expected: &str| {
+        let sent = sent.to_string();
+        let started = started(&start);
+        let proposal = propose(&started, &present, sent.as_bytes(), false, program());
+        let found = proposal.and_then(|proposal| judge_quota(&proposal, 64 << 20));
+        let found = found.map_or_else(|why| why.to_string(), |()| String::new());
+        assert_eq!(found, expected, "{sent}");
+    };
+    check(json!({"etcd": {"quota": 65}}), "");
+    check(json!({"node": {"count": 5}}), "");
+    check(
+        json!({"etcd": {"quota": 64}}),
+        "Field: 'etcd.quota'; Transition: '2048' => '64'; Message: 'a database has 64 MB, \
+         and etcd takes no writes once the quota is reached; expected more than that; \
+         `defragment` gives free room back first'; Fatal: false",
+    );
+}
+
 /// A release that has changed a default leaves a service as it is until somebody
 /// changes its options.
 #[test]

@@ -43,13 +43,14 @@ async fn plans() {
                 through_all("update"),
                 through_all("rolling-restart"),
                 element("decommission", "plan", json!([])),
+                through_all("maintenance"),
             ],
         })
     );
     let answer = healthy().get("/v1/debug/plans").await.json();
     assert_eq!(answer["schedulerState"], "DEPLOYED");
     assert_eq!(answer["activePlans"], json!([]));
-    assert_eq!(answer["plans"].as_array().unwrap().len(), 5);
+    assert_eq!(answer["plans"].as_array().unwrap().len(), 6);
     let answer = Service::of(&recovering())
         .get("/v1/debug/plans")
         .await
@@ -110,6 +111,7 @@ async fn task_statuses() {
             through_all("update"),
             through_all("rolling-restart"),
             {"name": "decommission", "phases": []},
+            through_all("maintenance"),
         ])
     );
 }

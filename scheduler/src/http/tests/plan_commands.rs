@@ -103,7 +103,7 @@ async fn what_cannot_be_understood() {
                 "plans/deploy/start",
                 r#"{"X":"y"}"#,
                 400,
-                "Couldn't parse parameters: X is given, and this plan takes none",
+                "Couldn't parse parameters: X is given, and this plan does not take it",
             ),
             ("plan/interrupt?phase=x", "", 404, "Phase x not found"),
         ],

@@ -15,6 +15,7 @@ async fn plans_of_a_healthy_service() {
         json!([
             "decommission",
             "deploy",
+            "maintenance",
             "recovery",
             "rolling-restart",
             "update"
