@@ -248,7 +248,7 @@ fn a_quota_that_a_database_has_outgrown() {
     let check = |sent: Value, expected: &str| {
         let sent = sent.to_string();
         let started = started(&start);
-        let proposal = propose(&started, &present, sent.as_bytes(), false, program());
+        let proposal = propose(&started, &present, sent.as_bytes(), false);
         let found = proposal.and_then(|proposal| judge_quota(&proposal, 64 << 20));
         let found = found.map_or_else(|why| why.to_string(), |()| String::new());
         assert_eq!(found, expected, "{sent}");
