@@ -224,7 +224,7 @@ fn what_comes_first() {
             let id = TargetId("t2".into());
             cared.model.apply(Event::TargetChanged { id, target }, NOW);
         },
-        "etcd-1: stopping",
+        "etcd-1: trying_options",
     );
     let others = "etcd-1: others_not_well";
     let pod = PodIndex(2);
