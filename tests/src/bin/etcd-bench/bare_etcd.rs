@@ -65,6 +65,7 @@ pub(crate) async fn birth(service: &Service, pause: Duration) -> Result<Duration
             members: (0..hosts.len()).collect(),
             state: "new",
             quota_mb: SMALL_QUOTA_MB,
+            heartbeat_ms: HEARTBEAT_MS,
         };
         running
             .0
@@ -103,7 +104,12 @@ pub(crate) struct ClusterStart {
     pub(crate) state: &'static str,
     /// The most that the database may hold, in MB (2^20 bytes).
     pub(crate) quota_mb: u64,
+    /// etcd's `--heartbeat-interval`.
+    pub(crate) heartbeat_ms: u64,
 }
+
+/// The service's default.
+pub(crate) const HEARTBEAT_MS: u64 = 100;
 
 /// With the tunables that the service gives its members by default.
 pub(crate) fn start(
@@ -133,7 +139,8 @@ pub(crate) fn start(
         .arg(format!("--initial-cluster={}", peers.join(",")))
         .arg(format!("--initial-cluster-state={}", cluster.state))
         .arg("--initial-cluster-token=bare")
-        .args(["--heartbeat-interval=100", "--election-timeout=1000"])
+        .arg(format!("--heartbeat-interval={}", cluster.heartbeat_ms))
+        .arg("--election-timeout=1000")
         .arg("--snapshot-count=10000")
         .arg(format!("--quota-backend-bytes={}", cluster.quota_mb << 20))
         .args(["--logger=zap", "--log-outputs=stderr"])

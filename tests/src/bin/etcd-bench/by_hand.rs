@@ -13,7 +13,7 @@ use etcd_client::{Client, ConnectOptions};
 use etcd_tests::{Service, programs, service};
 use rustix::process::{Pid, Signal};
 
-use crate::bare_etcd::{self, ClusterStart, Running};
+use crate::bare_etcd::{self, ClusterStart, HEARTBEAT_MS, Running};
 use crate::birth::LOOK_AGAIN;
 
 /// Addresses of the lease that neither master nor agents use: for three, and one more.
@@ -27,6 +27,7 @@ pub(crate) struct ByHand {
     directory: PathBuf,
     binaries: PathBuf,
     quota_mb: u64,
+    heartbeat_ms: u64,
     client: reqwest::Client,
     running: BTreeMap<usize, Running>,
 }
@@ -49,6 +50,7 @@ impl ByHand {
             directory,
             binaries: programs::etcd_directory()?,
             quota_mb,
+            heartbeat_ms: HEARTBEAT_MS,
             client: reqwest::Client::builder()
                 .timeout(Duration::from_secs(5))
                 .build()?,
@@ -73,6 +75,7 @@ impl ByHand {
             members,
             state,
             quota_mb: self.quota_mb,
+            heartbeat_ms: self.heartbeat_ms,
         };
         let etcd = self.binaries.join("etcd");
         let child =
@@ -125,6 +128,22 @@ impl ByHand {
         for number in self.leader_last().await? {
             self.terminate(number).await?;
             self.start_again(number).await?;
+        }
+        Ok(())
+    }
+
+    /// Restarts all members with another heartbeat, the leader last: the next one when
+    /// the last has been healthy for so long.
+    pub(crate) async fn update_all(
+        &mut self,
+        heartbeat_ms: u64,
+        stable_for: Duration,
+    ) -> Result<()> {
+        self.heartbeat_ms = heartbeat_ms;
+        for number in self.leader_last().await? {
+            self.terminate(number).await?;
+            self.start_again(number).await?;
+            tokio::time::sleep(stable_for).await;
         }
         Ok(())
     }

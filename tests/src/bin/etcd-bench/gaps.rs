@@ -21,10 +21,10 @@ use crate::{Goal, Row, median, shown};
 const ROUNDS: usize = 10;
 
 /// A median may be this much longer than by hand.
-const ALLOWED: Duration = Duration::from_millis(50);
+pub(crate) const ALLOWED: Duration = Duration::from_millis(50);
 
 /// No run may be longer.
-const AT_MOST: Duration = Duration::from_secs(1);
+pub(crate) const AT_MOST: Duration = Duration::from_secs(1);
 
 /// Clients go on for so long when all is done, to see what comes late.
 const AFTERWARDS: Duration = Duration::from_millis(500);
@@ -100,13 +100,13 @@ impl Gaps {
 }
 
 /// Clients at work on a cluster.
-struct Clients {
+pub(crate) struct Clients {
     witness: Witness,
     writer: Writer,
 }
 
 impl Clients {
-    async fn start(urls: Vec<String>, first: usize) -> Result<Self> {
+    pub(crate) async fn start(urls: Vec<String>, first: usize) -> Result<Self> {
         // A witness takes it that there are no keys of its own yet.
         let options = ConnectOptions::new().with_timeout(Duration::from_secs(5));
         let mut client = Client::connect(&urls, Some(options)).await?;
@@ -119,7 +119,7 @@ impl Clients {
     }
 
     /// The longest gap; fails if anything was lost. Members are there now.
-    async fn finish(self, urls: Vec<String>) -> Result<Duration> {
+    pub(crate) async fn finish(self, urls: Vec<String>) -> Result<Duration> {
         tokio::time::sleep(AFTERWARDS).await;
         let gap = self.writer.finish().await?;
         self.witness.members_are_at(urls);
@@ -173,7 +173,7 @@ async fn replace_a_follower(service: &mut Service, round: usize) -> Result<Durat
 }
 
 /// Waits until all is well and nothing is left to be done.
-async fn at_rest(service: &mut Service) -> Result<ServiceStatus> {
+pub(crate) async fn at_rest(service: &mut Service) -> Result<ServiceStatus> {
     let rests = |status: &ServiceStatus| {
         let mut warnings = status.warnings.iter();
         is_healthy(status)
@@ -194,7 +194,7 @@ pub(crate) async fn post(service: &Service, path: &str) -> Result<()> {
 }
 
 /// Looks more often than the tests do.
-async fn until(
+pub(crate) async fn until(
     service: &Service,
     what: &str,
     wanted: impl Fn(&ServiceStatus) -> bool,

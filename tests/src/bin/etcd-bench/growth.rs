@@ -122,6 +122,7 @@ async fn grow_by_hand(service: &Service) -> Result<Duration> {
         members: vec![0],
         state: "new",
         quota_mb: SMALL_QUOTA_MB,
+        heartbeat_ms: bare_etcd::HEARTBEAT_MS,
     };
     let mut running = Running(vec![bare_etcd::start(
         &etcd, 0, &hosts, &founder, &directory,
@@ -140,6 +141,7 @@ async fn grow_by_hand(service: &Service) -> Result<Duration> {
             members: (0..=number).collect(),
             state: "existing",
             quota_mb: SMALL_QUOTA_MB,
+            heartbeat_ms: bare_etcd::HEARTBEAT_MS,
         };
         running.0.push(bare_etcd::start(
             &etcd, number, &hosts, &cluster, &directory,

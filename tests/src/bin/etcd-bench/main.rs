@@ -8,6 +8,7 @@
 //! | growth from one member to three, and by hand | `growth.rs` |
 //! | replacement of a dead member, and by hand | `replacement.rs` |
 //! | the longest time without a write while members change | `gaps.rs`, `writer.rs` |
+//! | an update that goes through three members, and by hand | `rolling_update.rs` |
 //! | a cluster that is looked after by hand, to compare with | `by_hand.rs` |
 //! | where the time of a birth goes | `timeline.rs` |
 //! | memory at rest, sizes of programs | `footprint.rs` |
@@ -20,6 +21,7 @@ mod footprint;
 mod gaps;
 mod growth;
 mod replacement;
+mod rolling_update;
 mod simulation;
 mod timeline;
 mod writer;
@@ -45,12 +47,13 @@ async fn main() -> Result<()> {
         Some("growth") => Some(growth::rows().await?),
         Some("memory") => Some(footprint::memory_at_rest(&builds[0]).await?),
         Some("gaps") => Some(gaps::rows().await?),
+        Some("rolling-update") => Some(rolling_update::rows().await?),
         Some("replacement") => Some(replacement::rows().await?),
         Some("replacement-small") => Some(replacement::small().await?),
         Some("replacement-large") => Some(replacement::large().await?),
         Some(other) => anyhow::bail!(
-            "{other}: growth, memory, gaps, replacement, replacement-small and \
-             replacement-large can be measured alone"
+            "{other}: growth, memory, gaps, rolling-update, replacement, replacement-small \
+             and replacement-large can be measured alone"
         ),
         None => None,
     };
@@ -76,6 +79,7 @@ async fn main() -> Result<()> {
     rows.extend(growth::rows().await?);
     rows.extend(replacement::rows().await?);
     rows.extend(gaps::rows().await?);
+    rows.extend(rolling_update::rows().await?);
     rows.extend(simulation);
 
     println!("{}\n", machine()?);
