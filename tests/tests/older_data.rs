@@ -319,3 +319,45 @@ async fn a_damaged_log_is_refused_and_explained() {
     service.reset().await;
     service.wait_until_nothing_was_lost().await;
 }
+
+/// A value that the disk has changed: the log is whole, and the database opens. Only
+/// the others can tell.
+#[tokio::test]
+async fn a_database_that_differs_is_noticed() {
+    let mut service = Meddled::new().await;
+    let agreed = "what all members have agreed upon";
+    let before = service.before.clone();
+    etcd::put(&before, "agreed", agreed).await.unwrap();
+    service.wait_until_it_has_more().await;
+    let differ = |volume: &Path| {
+        let database = volume.join("member/snap/db");
+        let mut bytes = fs::read(&database).unwrap();
+        let places: Vec<usize> = bytes
+            .windows(agreed.len())
+            .enumerate()
+            .filter(|(_, window)| *window == agreed.as_bytes())
+            .map(|(place, _)| place)
+            .collect();
+        assert!(!places.is_empty(), "the value is on the disk");
+        for place in places {
+            bytes[place] ^= 1;
+        }
+        fs::write(database, bytes).unwrap();
+    };
+    service.meddle_while_down(differ).await;
+    // etcd itself does not notice, having no raft snapshot yet to tell it its peers.
+    let found = |status: &ServiceStatus| {
+        let waiting = status.waiting.as_ref();
+        waiting.is_some_and(|it| it.code == "data_differs")
+    };
+    let differs = service.wait_for("the difference is said", found).await;
+    let text = differs.unwrap().waiting.unwrap().text;
+    println!("{text}");
+    assert!(text.contains(&service.pod), "{text}");
+    service.reset().await;
+    let settled = |status: &ServiceStatus| status.waiting.is_none();
+    service.wait_for("all agree", settled).await.unwrap();
+    service.wait_until_nothing_was_lost().await;
+    let found = etcd::get(&before, "agreed").await.unwrap();
+    assert_eq!(found.as_deref(), Some(agreed));
+}
