@@ -28,11 +28,29 @@ pub struct ServiceStatus {
     pub pods: Vec<PodStatus>,
     /// The plans in short.
     pub plans: Vec<PlanSummary>,
+    /// The newest snapshot that was taken before members got another etcd.
+    #[serde(default)]
+    pub update_snapshot: Option<SnapshotFile>,
     /// Why the service as a whole does not go on.
     pub waiting: Option<Waiting>,
     /// What an operator should know although all goes on: known data bugs of
     /// the etcd version, alarms, reservations that nobody knows.
     pub warnings: Vec<String>,
+}
+
+/// A snapshot on the scheduler's disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SnapshotFile {
+    /// The file on the scheduler's machine.
+    pub path: String,
+    /// The revision of the key space that it holds at least.
+    pub revision: i64,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When it was whole.
+    pub taken_at_ms: u64,
+    /// Before the change to which target.
+    pub target_id: String,
 }
 
 /// The connection to Mesos.

@@ -25,6 +25,15 @@ pub(crate) fn status(status: &ServiceStatus, paint: Paint) -> String {
     text.push_str(&tree::listed("Failed launches", &failures(status)));
     text.push_str(&tree::listed("Down", &down(status)));
     text.push_str(&tree::listed("Warnings", &warnings));
+    if let Some(snapshot) = &status.update_snapshot {
+        text.push_str(&format!(
+            "\nBefore the last change of etcd, a snapshot of revision {} was written to {} \
+             ({})\n",
+            snapshot.revision,
+            one_line(&snapshot.path),
+            utc::text(snapshot.taken_at_ms)
+        ));
+    }
     text
 }
 

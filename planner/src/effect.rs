@@ -9,7 +9,7 @@ use etcd_launch::{LaunchSpec, MemberId, PodGeneration, PodIndex, Tuning};
 use crate::alarms::Alarm;
 use crate::offer::{AgentId, ExecutorId, OfferId, TaskId};
 use crate::programs::Programs;
-use crate::record::Placement;
+use crate::record::{Placement, TargetId};
 use crate::time::Timestamp;
 
 /// Names one issued effect; its result carries the same number.
@@ -132,6 +132,11 @@ pub enum Effect {
         /// So many of the newest revisions are kept.
         keep_revisions: u64,
     },
+    /// Write a copy of all data to the scheduler's disk.
+    TakeSnapshot {
+        /// Before the change to which target.
+        target: TargetId,
+    },
     /// Ask the leader to hand over.
     MoveLeader {
         /// From which pod.
@@ -183,6 +188,7 @@ impl Effect {
             | Effect::Disarm { .. }
             | Effect::Defragment { .. }
             | Effect::Compact { .. }
+            | Effect::TakeSnapshot { .. }
             | Effect::MoveLeader { .. } => true,
             Effect::Suppress
             | Effect::Revive
@@ -243,6 +249,7 @@ impl Effect {
             Effect::TryRecipe { .. } => EffectKind::TryRecipe,
             Effect::Defragment { .. } => EffectKind::Defragment,
             Effect::Compact { .. } => EffectKind::Compact,
+            Effect::TakeSnapshot { .. } => EffectKind::TakeSnapshot,
             Effect::MoveLeader { .. } => EffectKind::MoveLeader,
         }
     }
@@ -305,6 +312,8 @@ effect_kinds! {
     Defragment = "defragment",
     /// Old revisions are forgotten.
     Compact = "compact",
+    /// A snapshot is written to the scheduler's disk.
+    TakeSnapshot = "take-snapshot",
     /// The lead is handed over.
     MoveLeader = "move-leader",
 }
@@ -358,6 +367,7 @@ impl fmt::Display for Effect {
                 write!(f, "compact, keeping {keep_revisions} revisions")
             }
             Effect::TryRecipe { pod, .. } => write!(f, "try options beside {pod}"),
+            Effect::TakeSnapshot { .. } => f.write_str("take a snapshot"),
             Effect::MoveLeader { from, to } => {
                 write!(f, "move leader from {from} to {to}")
             }

@@ -10,7 +10,7 @@ use crate::offer::{
 };
 use crate::plan_commands::PlanCommand;
 use crate::programs::Programs;
-use crate::record::{Exchange, TargetId};
+use crate::record::{Exchange, SnapshotTaken, TargetId};
 use crate::target::Target;
 
 /// Something happened.
@@ -104,6 +104,8 @@ pub enum Event {
         /// What is wanted from now on.
         target: Box<Target>,
     },
+    /// A snapshot was written to the scheduler's disk, whole and checked.
+    SnapshotTaken(SnapshotTaken),
     /// Agents cannot fetch the programs of a recipe.
     NotAtHand {
         /// Which.

@@ -18,6 +18,7 @@
 //! | how is a member exchanged for a new one? | `replacing.rs` |
 //! | how do a rolling restart and an update go through the members? | `rolling.rs` |
 //! | when is a database defragmented, and one that is full given room? | `maintenance.rs` |
+//! | what has to be before a member gets another etcd? | `another_etcd.rs` |
 //! | how does a member leave that is not wanted any more? | `decommissioning.rs` |
 //! | how is a member paused? | `pausing.rs` |
 //! | what is done about alarms, and about data that differs? | `alarms.rs`, `corruption.rs` |
@@ -35,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alarms;
+mod another_etcd;
 mod birth;
 mod constraints;
 mod corruption;

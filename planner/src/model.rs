@@ -206,6 +206,7 @@ impl Model {
                 maintenance::ask(&mut self.record, &request, now);
             }
             Event::TargetChanged { id, target } => self.change_target(id, *target),
+            Event::SnapshotTaken(taken) => self.record.snapshot = Some(taken),
             Event::NotAtHand { programs, why } => {
                 if self.observed.why_not_at_hand(&programs).is_none() {
                     self.observed.not_at_hand.push((*programs, why));
@@ -241,6 +242,7 @@ impl Model {
         self.target_id = id;
         self.target = target;
         self.observed.target_errors.clear();
+        self.observed.snapshot_failed = None;
     }
 
     /// An operation that failed is acted on by the next plan, which sees what
@@ -519,6 +521,9 @@ impl Model {
             | Effect::Disarm { .. }
             | Effect::MoveLeader { .. } => {
                 self.observed.membership_refused = Some((now, why));
+            }
+            Effect::TakeSnapshot { .. } => {
+                self.observed.snapshot_failed = Some((now, why));
             }
             Effect::Defragment { .. }
             | Effect::Compact { .. }

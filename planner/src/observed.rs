@@ -67,6 +67,8 @@ pub struct Observed {
     /// The newest operation of each pod's placement that Mesos said has failed:
     /// of which reservation, and why.
     pub failed_operations: BTreeMap<PodIndex, (ReservationId, String)>,
+    /// When a snapshot could last not be taken, and why not.
+    pub snapshot_failed: Option<(Timestamp, String)>,
     /// Programs of recipes that agents cannot fetch, and why not.
     pub not_at_hand: Vec<(Programs, String)>,
     /// When each task was last told to stop.

@@ -67,6 +67,9 @@ pub struct Record {
     /// Databases that are defragmented.
     #[serde(default)]
     pub maintenance: Maintenance,
+    /// The newest snapshot that was taken before members got another etcd.
+    #[serde(default)]
+    pub snapshot: Option<SnapshotTaken>,
 }
 
 impl Record {
@@ -84,6 +87,23 @@ impl Record {
             overrides: Overrides::default(),
             rolling_restart: None,
             maintenance: Maintenance::default(),
+            snapshot: None,
+        }
+    }
+
+    /// The target goes on under another id: this release writes more of it down than the
+    /// one before.
+    pub fn rename_target(&mut self, to: &TargetId) {
+        let from = std::mem::replace(&mut self.target, to.clone());
+        let kept_back = self.pods.values_mut();
+        let kept_back =
+            kept_back.filter_map(|pod| Some(&mut pod.kept_back.as_mut()?.target));
+        let snapshot = self.snapshot.as_mut().map(|taken| &mut taken.target);
+        let approved = self.overrides.update_approved.as_mut();
+        for target in kept_back.chain(snapshot).chain(approved) {
+            if *target == from {
+                target.clone_from(to);
+            }
         }
     }
 
@@ -272,6 +292,21 @@ pub struct RollingRestart {
     pub since: Timestamp,
     /// By whom.
     pub by: String,
+}
+
+/// A snapshot on the scheduler's disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotTaken {
+    /// Before the change to which target.
+    pub target: TargetId,
+    /// The file.
+    pub path: String,
+    /// The revision of the key space that it holds at least.
+    pub revision: i64,
+    /// Its size, bytes.
+    pub bytes: u64,
+    /// When it was whole.
+    pub at: Timestamp,
 }
 
 /// A pod's way to another recipe.

@@ -202,6 +202,7 @@ fn may_begin(model: &Model, index: PodIndex) -> bool {
         | Effect::Disarm { .. }
         | Effect::TryRecipe { .. }
         | Effect::Compact { .. }
+        | Effect::TakeSnapshot { .. }
         | Effect::Suppress
         | Effect::Revive
         | Effect::Reconcile { .. }

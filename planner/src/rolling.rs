@@ -13,6 +13,7 @@ use std::time::Duration;
 use etcd_launch::{Phase, PodIndex};
 
 use crate::alarms;
+use crate::another_etcd;
 use crate::draft::Draft;
 use crate::membership;
 use crate::model::Model;
@@ -121,10 +122,10 @@ pub(crate) fn kept_back<'r>(model: &Model, pod: &'r Pod) -> Option<&'r KeptBack>
     (kept.target == model.target_id).then_some(kept)
 }
 
-/// What a pod is launched with: what it ran with, or the target's recipe if its member
+/// What a pod is launched with: what it ran with, or that of new members if its member
 /// has never run. While a target fails on another member it is not tried on new ones.
 pub(crate) fn choose_recipe(draft: &mut Draft<'_>, index: PodIndex) {
-    let wanted = draft.model.target.recipe();
+    let wanted = another_etcd::recipe_of_new_members(draft.model, &draft.record);
     let target_fails = failed(draft.model, &draft.record).is_some();
     let pod = draft.pod_mut(index);
     let has_run = pod.membership.enrolled().is_some_and(|it| it.started);
@@ -188,6 +189,12 @@ pub(crate) fn roll_one_pod(draft: &mut Draft<'_>) {
         return;
     }
     if tried == Tried::Waits {
+        return;
+    }
+    if plan == PlanName::Update
+        && let Some(reason) = another_etcd::hold(draft, next)
+    {
+        draft.wait(next, reason);
         return;
     }
     let has_recipe =
@@ -458,7 +465,10 @@ fn give_up(draft: &mut Draft<'_>, index: PodIndex, updating: Updating, why: Stri
     let can_go_back = |from: &Recipe| observed.why_not_at_hand(&from.program).is_none();
     let goes_back = draft.model.target.update_rollback
         && updating.from.as_ref().is_some_and(can_go_back);
-    keep_back(draft, index, why, goes_back);
+    // What fails may be what an earlier target wanted, and the present one is not at fault.
+    if draft.pod(index).recipe.as_ref() == Some(&draft.model.target.recipe()) {
+        keep_back(draft, index, why, goes_back);
+    }
     let pod = draft.pod_mut(index);
     pod.updating = None;
     if goes_back {

@@ -146,6 +146,16 @@ pub enum WaitingReason {
         /// What differs.
         why: String,
     },
+    /// It would be the first member with another etcd, and something has to be first.
+    BeforeAnotherEtcd {
+        /// What.
+        why: String,
+    },
+    /// The etcd of the target may not come after what members run.
+    EtcdRefused {
+        /// Why not.
+        why: String,
+    },
     /// Its agent cannot fetch the programs of its recipe.
     ProgramMissing {
         /// Which, and why not.
@@ -250,6 +260,8 @@ impl WaitingReason {
             WaitingReason::DataBehind { .. } => "data_behind",
             WaitingReason::DataDamaged { .. } => "data_damaged",
             WaitingReason::DataDiffers { .. } => "data_differs",
+            WaitingReason::BeforeAnotherEtcd { .. } => "before_another_etcd",
+            WaitingReason::EtcdRefused { .. } => "etcd_refused",
             WaitingReason::ProgramMissing { .. } => "program_missing",
             WaitingReason::Launching { .. } => "launching",
             WaitingReason::NoQuorum { .. } => "no_quorum",
@@ -391,6 +403,12 @@ impl fmt::Display for WaitingReason {
                 times(*failures)
             ),
             WaitingReason::DataDiffers { why } => f.write_str(why),
+            WaitingReason::BeforeAnotherEtcd { why } => {
+                write!(f, "before the first member gets another etcd: {why}")
+            }
+            WaitingReason::EtcdRefused { why } => {
+                write!(f, "it does not get the etcd of the target: {why}")
+            }
             WaitingReason::ProgramMissing { why } => write!(
                 f,
                 "it cannot be launched with the programs that it ran with: {why}"

@@ -25,6 +25,7 @@ use etcd_scheduler::event_loop::{EventLoop, Wiring};
 use etcd_scheduler::events::{EventLog, Journal};
 use etcd_scheduler::metrics::Metrics;
 use etcd_scheduler::published::Published;
+use etcd_scheduler::snapshot_files::SnapshotFiles;
 use etcd_scheduler::store::Store;
 use etcd_scheduler::{clock, framework, target};
 use mesos_v1::scheduler::{Event as MesosEvent, call, event};
@@ -125,6 +126,7 @@ impl LoopUnderTest {
                 artifacts: Arc::new(artifacts),
                 base_url: "http://127.0.0.1:1".into(),
             },
+            snapshots: Arc::new(SnapshotFiles::in_state(directory.path())),
             frame,
             claims: framework::claims(&options.service),
             metrics: Arc::new(Metrics::new(Default::default())),

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use etcd_admin::member::MemberClient;
 use etcd_launch::PodIndex;
 use etcd_planner::alarms::AlarmKind;
-use etcd_planner::effect::{Operation, Outcome};
+use etcd_planner::effect::{EffectKind, Operation, Outcome};
 use etcd_planner::programs::Programs;
+use etcd_planner::record::TargetId;
 use etcd_planner::{Effect, EffectId, Event};
 use mesos_v1::scheduler::{Call, call};
 use mesos_v1::{Epoch, SchedulerHandle, v1};
@@ -16,9 +17,12 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::artifacts::{Artifacts, Fetch, NotAtHand};
+use crate::clock;
 use crate::failpoint::{self, Stage};
 use crate::maintenance;
 use crate::metrics::Metrics;
+use crate::published::Published;
+use crate::snapshot_files::SnapshotFiles;
 use crate::translate::operations::{self, Feedback};
 use crate::translate::tasks::{self, LaunchFrame};
 use crate::trials;
@@ -225,6 +229,7 @@ pub fn mesos_call(
         | Effect::Disarm { .. }
         | Effect::Defragment { .. }
         | Effect::Compact { .. }
+        | Effect::TakeSnapshot { .. }
         | Effect::MoveLeader { .. } => return Ok(None),
     };
     Ok(Some(call))
@@ -316,6 +321,35 @@ pub async fn ask_etcd(
     let outcome = outcome(result);
     metrics.note_effect_done(name, &outcome);
     // Fails only when the loop is gone.
+    let _ = results.send(Event::EffectDone { id, outcome });
+}
+
+/// Writes a copy of all data to our disk, and tells of it before it is called done: what
+/// is on the disk and not in the record is only in the way.
+pub async fn take_snapshot(
+    id: EffectId,
+    target: TargetId,
+    published: Arc<Published>,
+    files: Arc<SnapshotFiles>,
+    results: mpsc::UnboundedSender<Event>,
+    metrics: Arc<Metrics>,
+) {
+    let name = EffectKind::TakeSnapshot.as_str();
+    failpoint::hit(Stage::Before, name);
+    let taken = files.take(&published, &target, clock::now()).await;
+    failpoint::hit(Stage::After, name);
+    let outcome = match taken {
+        Ok(taken) => {
+            // Fails only when the loop is gone.
+            let _ = results.send(Event::SnapshotTaken(taken));
+            Outcome::Done
+        }
+        Err(why) => {
+            warn!(why, "no snapshot could be taken");
+            Outcome::Failed { why }
+        }
+    };
+    metrics.note_effect_done(name, &outcome);
     let _ = results.send(Event::EffectDone { id, outcome });
 }
 

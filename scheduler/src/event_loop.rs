@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::offer_history::OfferHistory;
 use crate::probing;
 use crate::published::Published;
+use crate::snapshot_files::SnapshotFiles;
 use crate::store::{Store, StoreError};
 use crate::translate::offers::Claims;
 use crate::translate::operations::Feedback;
@@ -75,6 +76,8 @@ pub struct Wiring {
     pub offer_history: Arc<OfferHistory>,
     /// Where launches get their files.
     pub files: FileSource,
+    /// Where snapshots are written to.
+    pub snapshots: Arc<SnapshotFiles>,
     /// What every launch has in common.
     pub frame: LaunchFrame,
     /// Which offered resources are for this service.
@@ -269,17 +272,7 @@ impl EventLoop {
                 // Fails only when the process is ending.
                 let _ = self.wiring.mesos_jobs.send(job);
             }
-            Ok(None) => {
-                let client_urls = self.client_urls(&effect);
-                let task = effects::ask_etcd(
-                    id,
-                    effect,
-                    client_urls,
-                    self.wiring.results_sender.clone(),
-                    self.wiring.metrics.clone(),
-                );
-                tokio::spawn(task);
-            }
+            Ok(None) => self.issue_elsewhere(id, effect),
             Err(error) => {
                 warn!(%effect, %error, "the effect cannot be put into a call");
                 let why = error.to_string();
@@ -291,6 +284,22 @@ impl EventLoop {
                 self.apply(Event::EffectDone { id, outcome });
             }
         }
+    }
+
+    /// What is not for the master goes on beside the loop.
+    fn issue_elsewhere(&self, id: EffectId, effect: Effect) {
+        let results = self.wiring.results_sender.clone();
+        let metrics = self.wiring.metrics.clone();
+        if let Effect::TakeSnapshot { target } = effect {
+            let published = Arc::clone(&self.wiring.published.borrow());
+            let files = Arc::clone(&self.wiring.snapshots);
+            let task =
+                effects::take_snapshot(id, target, published, files, results, metrics);
+            tokio::spawn(task);
+            return;
+        }
+        let urls = self.client_urls(&effect);
+        tokio::spawn(effects::ask_etcd(id, effect, urls, results, metrics));
     }
 
     /// Whether the agent that an effect is about tells what becomes of it.

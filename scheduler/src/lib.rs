@@ -23,6 +23,8 @@ pub mod probing;
 pub mod published;
 #[cfg(test)]
 mod samples;
+pub mod snapshot_files;
+pub mod snapshots;
 pub mod stable_uuid;
 pub mod start;
 pub mod store;

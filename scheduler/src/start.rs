@@ -35,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::offer_history::OfferHistory;
 use crate::probing;
 use crate::published::Published;
+use crate::snapshot_files::SnapshotFiles;
 use crate::store::{Store, StoreError};
 use crate::wanted::{self, BeginError, Beginning, Started};
 
@@ -123,6 +124,7 @@ pub async fn run(
     } = wanted::begin(&store, &started, &served)?;
     look_for_programs(&artifacts, &mut model);
     let access = Arc::new(access(&options)?);
+    let snapshots = SnapshotFiles::in_state(&options.scheduler.state_dir);
     let listen = options.scheduler.listen;
     let listener =
         TcpListener::bind(listen)
@@ -199,6 +201,7 @@ pub async fn run(
         offer_history,
         frame: framework::launch_frame(&options, model.record.framework_id.as_ref()),
         claims: framework::claims(&options.service),
+        snapshots: Arc::new(snapshots),
         files: FileSource {
             artifacts,
             base_url,

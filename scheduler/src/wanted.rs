@@ -140,8 +140,19 @@ pub fn begin(
         let network = &so_far.target.network;
         framework::name_users(&mut record, &options.service, network);
     }
+    let programs_so_far = so_far.as_ref().map(|so_far| {
+        let mut programs = so_far.target.program.clone();
+        programs.adopt(&served.programs);
+        programs
+    });
     let held = hold(so_far, started, served, is_new, &record);
+    // This release may write more of it down than the one before.
+    let is_as_before = (!is_new || !held.errors.is_empty())
+        && programs_so_far.as_ref() == Some(&held.programs);
     let (id, wanted) = store_target(store, &held.options, &held.given, held.programs)?;
+    if is_as_before {
+        record.rename_target(&id);
+    }
     framework::name_roles(&mut record, &held.options.service);
     // Where nobody can tell what has held so far.
     framework::name_users(&mut record, &held.options.service, &wanted.target.network);

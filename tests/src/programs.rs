@@ -28,6 +28,29 @@ pub fn own_program(name: &str) -> Result<PathBuf> {
     }
 }
 
+/// The newest etcd of a minor version that `make setup` has put into the cache: its
+/// directory and its version.
+pub fn newest_etcd_of(minor: &str) -> Result<(PathBuf, String)> {
+    let cache = etcd_local::programs::cache_directory()?;
+    let prefix = format!("etcd-{minor}.");
+    let patch = |path: &Path| -> Option<u16> {
+        path.file_name()?
+            .to_str()?
+            .strip_prefix(&prefix)?
+            .parse()
+            .ok()
+    };
+    let newest = std::fs::read_dir(&cache)
+        .with_context(|| format!("{} cannot be read", cache.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("etcd").is_file())
+        .filter_map(|path| Some((patch(&path)?, path)))
+        .max();
+    let (patch, path) =
+        newest.with_context(|| format!("no etcd {minor} is there: run make setup"))?;
+    Ok((path, format!("{minor}.{patch}")))
+}
+
 /// The directory with the etcd that members run: as `make test` says, or the
 /// newest that `make setup` has put into the cache.
 pub fn etcd_directory() -> Result<PathBuf> {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod another_etcd;
 mod changes;
 mod corruption;
 mod failures;

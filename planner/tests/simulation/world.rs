@@ -17,7 +17,7 @@ use etcd_planner::offer::{
     AgentId, Bundle, Domain, FrameworkId, Hostname, Megabytes, MilliCpus, Offer, OfferId,
     PortRange, ReservationId, ReservedBundle, TaskId, VolumeId,
 };
-use etcd_planner::record::{Cluster, Placement, Record, TargetId};
+use etcd_planner::record::{Cluster, Placement, Record, SnapshotTaken, TargetId};
 use etcd_planner::target::Needs;
 use etcd_planner::{
     Decision, Effect, Event, Model, Target, Timestamp, Turn, plan, plan_commands, quorum,
@@ -478,6 +478,7 @@ impl World {
                 }
             }
         }
+        self.check_snapshot(decision)?;
         let hosts: Vec<_> = decision
             .record
             .pods
@@ -487,6 +488,28 @@ impl World {
         let distinct: BTreeSet<_> = hosts.iter().collect();
         if distinct.len() != hosts.len() {
             return Err(format!("hostname UNIQUE is broken: {hosts:?}"));
+        }
+        Ok(())
+    }
+
+    /// A formed cluster's first member with another etcd finds a snapshot taken.
+    fn check_snapshot(&self, decision: &Decision) -> Result<(), String> {
+        if !matches!(self.stored.cluster, Cluster::Formed(_)) {
+            return Ok(());
+        }
+        // What a member goes back to is among them.
+        let mut known = self.stored.recipes().peekable();
+        if known.peek().is_none() {
+            return Ok(());
+        }
+        let known: Vec<_> = known.map(|recipe| &recipe.program).collect();
+        let record = &decision.record;
+        let is_new = record
+            .recipes_in_use()
+            .any(|recipe| !known.iter().any(|it| it.has_same_etcd(&recipe.program)));
+        let snapshot = record.snapshot.as_ref();
+        if is_new && snapshot.is_none_or(|snapshot| snapshot.target != record.target) {
+            return Err("a member gets another etcd without a snapshot".into());
         }
         Ok(())
     }

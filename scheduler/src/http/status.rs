@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use axum::response::Response;
 
-use etcd_admin::{EtcdVersion, known_data_bugs};
+use etcd_admin::{EtcdVersion, free_of_known_bugs, known_data_bugs};
 use etcd_api::ServiceStatus;
 use etcd_api::status::{
     ClusterState, ClusterStatus, Leader, MesosState, MesosStatus, PlanSummary,
-    PodFailures, PodStatus, Role, Waiting,
+    PodFailures, PodStatus, Role, SnapshotFile, Waiting,
 };
 use etcd_launch::{MemberId, PodIndex};
 use etcd_planner::WaitingReason;
 use etcd_planner::observed::{MemberAnswer, MesosLink, OfferStream};
 use etcd_planner::plans::{PlanView, Status};
-use etcd_planner::record::{Cluster, Membership, Pod};
+use etcd_planner::record::{Cluster, Membership, Pod, SnapshotTaken};
 
 use super::{ApiState, ServiceFacts, alarms, answer};
 use crate::published::Published;
@@ -46,6 +46,7 @@ fn service_status(published: &Published, facts: &ServiceFacts) -> ServiceStatus 
             .map(|pod| pod_status(published, pod))
             .collect(),
         plans: published.plans.iter().map(plan_summary).collect(),
+        update_snapshot: published.record.snapshot.as_ref().map(snapshot_file),
         waiting: published.service_waiting.as_ref().map(waiting),
         warnings: warnings(published),
     }
@@ -184,6 +185,16 @@ fn plan_summary(plan: &PlanView) -> PlanSummary {
     }
 }
 
+fn snapshot_file(taken: &SnapshotTaken) -> SnapshotFile {
+    SnapshotFile {
+        path: taken.path.clone(),
+        revision: taken.revision,
+        size_bytes: taken.bytes,
+        taken_at_ms: taken.at.0,
+        target_id: taken.target.0.clone(),
+    }
+}
+
 fn warnings(published: &Published) -> Vec<String> {
     let mut warnings = alarms::warnings(published);
     let versions: BTreeSet<EtcdVersion> = published
@@ -194,6 +205,11 @@ fn warnings(published: &Published) -> Vec<String> {
     for version in versions {
         for bug in known_data_bugs(version) {
             warnings.push(format!("etcd {version} has a known data bug: {bug}"));
+        }
+        if let Some(fixed_in) = free_of_known_bugs(version) {
+            warnings.push(format!(
+                "etcd {version} should be updated: {fixed_in} has none of these bugs"
+            ));
         }
     }
     for reservation in &published.unknown_reservations {

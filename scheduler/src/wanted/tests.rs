@@ -427,6 +427,8 @@ fn the_release_before_programs_were_kept_goes_on() {
     assert_eq!(of(1).recipe, Some(recipe));
     let went_back = of(1).updating.unwrap().from.unwrap().program;
     assert_eq!(of(2).recipe.unwrap().program, went_back);
+    // The update that had failed is not tried again for an upgrade of the scheduler.
+    assert_eq!(of(2).kept_back.unwrap().target, model.target_id);
     // The one that went back runs something of which nobody knows the version.
     assert_eq!(
         (went_back.version, went_back.executor.is_some()),

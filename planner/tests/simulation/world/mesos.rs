@@ -143,6 +143,23 @@ impl World {
         self.agents.iter().position(|agent| agent.id == *id)
     }
 
+    /// A copy of all data, from whoever has quorum.
+    fn take_snapshot(&mut self, target: &TargetId) -> Result<(), String> {
+        let mut revision = 0;
+        self.with_quorum(|cluster| {
+            revision = i64::try_from(cluster.committed).unwrap_or(i64::MAX);
+            Ok(())
+        })?;
+        self.inbox.push(Event::SnapshotTaken(SnapshotTaken {
+            target: target.clone(),
+            path: format!("snapshots/{}", self.now.0),
+            revision,
+            bytes: 512,
+            at: self.now,
+        }));
+        Ok(())
+    }
+
     pub(super) fn carry_out(&mut self, effect: &Effect) -> Result<(), String> {
         match effect {
             Effect::Accept {
@@ -235,6 +252,7 @@ impl World {
             }
             Effect::Compact { .. } => self.with_quorum(|_| Ok(())),
             Effect::Defragment { member_id, .. } => self.defragment(*member_id),
+            Effect::TakeSnapshot { target } => self.take_snapshot(target),
             Effect::MoveLeader { to, .. } => self.with_quorum(|cluster| {
                 cluster.leader = Some(*to);
                 cluster.term += 1;

@@ -4,6 +4,7 @@ use etcd_planner::maintenance::{self, MaintenanceRequest};
 use etcd_planner::overrides::{PhaseName, PlanName, PlanPart};
 use etcd_planner::pausing;
 use etcd_planner::plan_commands::{PlanCommand, PlanVerb};
+use etcd_planner::programs::EtcdVersion;
 use etcd_planner::record::{Exchange, Membership};
 use etcd_planner::replacing;
 
@@ -126,7 +127,8 @@ impl World {
     fn change_what_is_wanted(&mut self) {
         let before = &self.model.target;
         let (members, heartbeat) = (before.members, before.tuning.heartbeat_interval_ms);
-        match self.pick(8) {
+        match self.pick(10) {
+            8 | 9 => self.set_etcd(),
             7 => self.set_target(members, IS_REFUSED),
             6 => self.set_memory(),
             0 => {
@@ -142,6 +144,18 @@ impl World {
                 self.set_target(members, heartbeat);
             }
         }
+    }
+
+    /// Another etcd, or the one before.
+    fn set_etcd(&mut self) {
+        let patch = [16, 30, 33][self.pick(3)];
+        self.note(|| format!("target: etcd 3.5.{patch}"));
+        let mut target = Box::new(self.model.target.clone());
+        let sum = format!("{patch:064}").parse().unwrap();
+        target.program.checksums.insert("etcd".into(), sum);
+        target.program.version = Some(EtcdVersion::new(3, 5, patch));
+        let id = TargetId(format!("{}-{patch}", self.model.target_id.0));
+        self.inbox.push(Event::TargetChanged { id, target });
     }
 
     /// Members have to move to places with more memory, or less.

@@ -1,0 +1,230 @@
+//! Snapshots on the scheduler's disk, taken before members get another etcd.
+//!
+//! A file has its name only when it is whole, checked and on the disk. The newest few
+//! are kept: a change that is tried again and again must not fill the disk.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use etcd_admin::EtcdError;
+use etcd_launch::PodIndex;
+use etcd_planner::Timestamp;
+use etcd_planner::record::{Cluster, SnapshotTaken, TargetId};
+use tokio::io::AsyncWriteExt;
+use tracing::{info, warn};
+
+use crate::published::Published;
+use crate::snapshots::{self, BEGUN_WITHIN, Begun, ENDED_WITHIN};
+
+/// The directory of the files, in the state directory.
+const DIRECTORY: &str = "snapshots";
+
+/// How a file is called until it is whole.
+const UNFINISHED: &str = "unfinished";
+
+/// How a whole one ends.
+const WHOLE: &str = "db";
+
+/// One to go back to, one from before a first try that came to nothing, and one from
+/// before the update before.
+const KEPT: usize = 3;
+
+/// The files.
+#[derive(Debug)]
+pub struct SnapshotFiles {
+    directory: PathBuf,
+}
+
+/// Why there is no file.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    #[error("{0}")]
+    Etcd(#[from] EtcdError),
+    #[error("{}: {source}", .path.display())]
+    Disk { path: PathBuf, source: io::Error },
+    #[error("it was not begun within {BEGUN_WITHIN:?}")]
+    NotBegun,
+    #[error("it was not whole within {ENDED_WITHIN:?}")]
+    NotEnded,
+}
+
+impl SnapshotFiles {
+    /// Those in a state directory. Nothing is made before the first is taken.
+    pub fn in_state(state: &Path) -> Self {
+        SnapshotFiles {
+            directory: state.join(DIRECTORY),
+        }
+    }
+
+    /// Writes a copy of all data: of the most caught-up follower that gives one.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, for operators.
+    pub async fn take(
+        &self,
+        published: &Published,
+        target: &TargetId,
+        now: Timestamp,
+    ) -> Result<SnapshotTaken, String> {
+        let Cluster::Formed(cluster) = &published.record.cluster else {
+            return Err("the cluster has not formed yet".to_owned());
+        };
+        let mut failures = Vec::new();
+        for source in snapshots::sources(published) {
+            let begun = snapshots::begin(&source, cluster.cluster_id);
+            let begun = tokio::time::timeout(BEGUN_WITHIN, begun).await;
+            let begun = match begun {
+                Ok(begun) => begun.map_err(NotTaken::Etcd),
+                Err(_) => Err(NotTaken::NotBegun),
+            };
+            let written = match begun {
+                Ok(begun) => self.write(published, source.pod, begun, now).await,
+                Err(why) => Err(why),
+            };
+            match written {
+                Ok((path, revision, bytes)) => {
+                    let path = path.display().to_string();
+                    info!(pod = %source.pod, path, revision, bytes, "a snapshot is whole");
+                    return Ok(SnapshotTaken {
+                        target: target.clone(),
+                        path,
+                        revision,
+                        bytes,
+                        at: crate::clock::now(),
+                    });
+                }
+                Err(why) => failures.push(format!("{}: {why}", source.pod)),
+            }
+        }
+        if failures.is_empty() {
+            failures.push("no follower is in good health".to_owned());
+        }
+        Err(failures.join("; "))
+    }
+
+    /// The file, its revision and its size.
+    async fn write(
+        &self,
+        published: &Published,
+        pod: PodIndex,
+        begun: Begun,
+        now: Timestamp,
+    ) -> Result<(PathBuf, i64, u64), NotTaken> {
+        let revision = begun.revision;
+        let name = snapshots::file_name(&published.target.service, pod, revision);
+        // By the name, files are in the order of time.
+        let path = self.directory.join(format!("{:013}-{name}", now.0));
+        let unfinished = path.with_extension(UNFINISHED);
+        let disk = |path: &Path| {
+            let path = path.to_owned();
+            move |source| NotTaken::Disk { path, source }
+        };
+        self.make_room().map_err(disk(&self.directory))?;
+        let written = tokio::time::timeout(ENDED_WITHIN, pour(begun, &unfinished)).await;
+        let bytes = match written.unwrap_or(Err(NotTaken::NotEnded)) {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                let _ = fs::remove_file(&unfinished);
+                return Err(why);
+            }
+        };
+        fs::rename(&unfinished, &path).map_err(disk(&path))?;
+        let synced = File::open(&self.directory).and_then(|it| it.sync_all());
+        synced.map_err(disk(&self.directory))?;
+        Ok((path, revision, bytes))
+    }
+
+    /// Makes the directory, and removes what is unfinished and what is old, so that
+    /// with the next one there are not more than [`KEPT`].
+    fn make_room(&self) -> io::Result<()> {
+        // A snapshot holds all that the members hold.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)?;
+        let mut whole = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            match path.extension().and_then(|ending| ending.to_str()) {
+                Some(UNFINISHED) => fs::remove_file(path)?,
+                Some(WHOLE) => whole.push(path),
+                _ => {}
+            }
+        }
+        whole.sort_unstable();
+        let too_many = (whole.len() + 1).saturating_sub(KEPT);
+        for old in whole.into_iter().take(too_many) {
+            info!(path = %old.display(), "an old snapshot makes room");
+            if let Err(error) = fs::remove_file(&old) {
+                warn!(path = %old.display(), %error, "an old snapshot cannot be removed");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes all of a snapshot to a file, and the file to the disk.
+async fn pour(mut begun: Begun, path: &Path) -> Result<u64, NotTaken> {
+    let disk = |source| NotTaken::Disk {
+        path: path.to_owned(),
+        source,
+    };
+    let mut options = tokio::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(path).await.map_err(disk)?;
+    let mut bytes = begun.first.len() as u64;
+    file.write_all(&begun.first).await.map_err(disk)?;
+    // The end comes only when the sum of all that came is right.
+    while let Some(piece) = begun.stream.next().await? {
+        file.write_all(&piece).await.map_err(disk)?;
+        bytes += piece.len() as u64;
+    }
+    file.flush().await.map_err(disk)?;
+    file.sync_all().await.map_err(disk)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    fn names(files: &SnapshotFiles) -> Vec<String> {
+        let entries = fs::read_dir(&files.directory).unwrap();
+        let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn the_newest_few_are_kept() {
+        let state = tempfile::tempdir().unwrap();
+        let files = SnapshotFiles::in_state(state.path());
+        files.make_room().unwrap();
+        for name in ["4.db", "1.db", "3.db", "2.db", "5.unfinished", "README"] {
+            fs::write(files.directory.join(name), name).unwrap();
+        }
+        files.make_room().unwrap();
+        assert_eq!(names(&files), ["3.db", "4.db", "README"]);
+        files.make_room().unwrap();
+        assert_eq!(names(&files).len(), 3);
+    }
+
+    #[tokio::test]
+    async fn nobody_gives_one() {
+        let state = tempfile::tempdir().unwrap();
+        let files = SnapshotFiles::in_state(state.path());
+        let mut published = samples::published(&samples::healthy_model());
+        published.healthy.clear();
+        let target = TargetId("t".into());
+        let why = files.take(&published, &target, samples::NOW).await;
+        assert_eq!(why.unwrap_err(), "no follower is in good health");
+        published.record.cluster = Cluster::Unborn;
+        let why = files.take(&published, &target, samples::NOW).await;
+        assert_eq!(why.unwrap_err(), "the cluster has not formed yet");
+    }
+}
