@@ -57,6 +57,29 @@ pub(crate) fn hold(draft: &mut Draft<'_>, next: PodIndex) -> Option<WaitingReaso
     Some(WaitingReason::BeforeAnotherEtcd { why })
 }
 
+/// What of the target a member can be given at once that is kept from another etcd: it is
+/// not well, and the rest may be what it needs.
+pub(crate) fn all_but_etcd(draft: &Draft<'_>, index: PodIndex) -> Option<Recipe> {
+    if quorum::is_healthy_voter_seen(draft.model, index) {
+        return None;
+    }
+    let own = draft.pod(index).recipe.as_ref()?;
+    let rest = Recipe {
+        program: own.program.clone(),
+        ..draft.model.target.recipe()
+    };
+    (rest != *own).then_some(rest)
+}
+
+/// Whether a change of etcd cannot begin before somebody has mended what alarms are for.
+pub(crate) fn waits_for_alarms(draft: &Draft<'_>, index: PodIndex) -> bool {
+    let target = &draft.model.target.program;
+    let own = draft.pod(index).recipe.as_ref().map(|it| &it.program);
+    own.is_some_and(|own| !own.has_same_etcd(target))
+        && !has_begun(&draft.record, target)
+        && !alarms::raised(draft.model).is_empty()
+}
+
 /// What members say that they run; of those who say nothing, what they were given.
 fn running_versions(draft: &Draft<'_>) -> Vec<EtcdVersion> {
     let voters = quorum::voters(&draft.record).into_iter();

@@ -191,15 +191,20 @@ pub(crate) fn roll_one_pod(draft: &mut Draft<'_>) {
     if tried == Tried::Waits {
         return;
     }
+    let mut recipe = draft.model.target.recipe();
+    let mut is_whole = true;
     if plan == PlanName::Update
         && let Some(reason) = another_etcd::hold(draft, next)
     {
-        draft.wait(next, reason);
-        return;
+        let Some(rest) = another_etcd::all_but_etcd(draft, next) else {
+            draft.wait(next, reason);
+            return;
+        };
+        (recipe, is_whole) = (rest, false);
     }
-    let has_recipe =
-        draft.pod(next).recipe.as_ref() == Some(&draft.model.target.recipe());
-    if plan == PlanName::Update && is_misplaced(draft.model, draft.pod(next)) {
+    let has_recipe = draft.pod(next).recipe.as_ref() == Some(&recipe);
+    let is_update = plan == PlanName::Update;
+    if is_update && is_whole && is_misplaced(draft.model, draft.pod(next)) {
         match replacing::judge(draft.model, next, Exchange::JoinFirst) {
             Ok(()) => {
                 begin_move(draft, next);
@@ -221,8 +226,8 @@ pub(crate) fn roll_one_pod(draft: &mut Draft<'_>) {
     if runs(draft) {
         restarting::stop(draft, next, StopCause::Roll);
     }
-    if plan == PlanName::Update && (!runs(draft) || is_stopping(draft.pod(next))) {
-        begin_update(draft, next);
+    if is_update && (!runs(draft) || is_stopping(draft.pod(next))) {
+        begin_update(draft, next, recipe);
     }
 }
 
@@ -241,7 +246,10 @@ pub(crate) fn at_work(draft: &Draft<'_>) -> Option<PodIndex> {
     });
     begun.or_else(|| {
         let due = pods_due(draft).into_iter();
-        let mut next = due.filter(|(index, plan)| hold(draft, *index, *plan).is_none());
+        let mut next = due.filter(|(index, plan)| {
+            let needs_mending = another_etcd::waits_for_alarms(draft, *index);
+            !needs_mending && hold(draft, *index, *plan).is_none()
+        });
         next.next().map(|(index, _)| index)
     })
 }
@@ -377,9 +385,10 @@ fn outgrown_quota(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
     })
 }
 
-/// From now on the pod is launched with the target's recipe.
-fn begin_update(draft: &mut Draft<'_>, index: PodIndex) {
-    let (now, recipe) = (draft.now(), draft.model.target.recipe());
+/// From now on the pod is launched with the target's recipe, or as much of it as can be
+/// had now.
+fn begin_update(draft: &mut Draft<'_>, index: PodIndex, recipe: Recipe) {
+    let now = draft.now();
     let pod = draft.pod_mut(index);
     pod.failures = Failures::default();
     let from = pod.recipe.replace(recipe);
@@ -466,7 +475,15 @@ fn give_up(draft: &mut Draft<'_>, index: PodIndex, updating: Updating, why: Stri
     let goes_back = draft.model.target.update_rollback
         && updating.from.as_ref().is_some_and(can_go_back);
     // What fails may be what an earlier target wanted, and the present one is not at fault.
-    if draft.pod(index).recipe.as_ref() == Some(&draft.model.target.recipe()) {
+    let wanted = draft.model.target.recipe();
+    let is_wanted = draft.pod(index).recipe.as_ref().is_some_and(|recipe| {
+        let from = updating.from.as_ref().map(|from| &from.program);
+        let mut all_but_program = wanted.clone();
+        all_but_program.program.clone_from(&recipe.program);
+        let kept_program = from == Some(&recipe.program) && *recipe == all_but_program;
+        *recipe == wanted || kept_program
+    });
+    if is_wanted {
         keep_back(draft, index, why, goes_back);
     }
     let pod = draft.pod_mut(index);

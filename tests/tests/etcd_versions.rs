@@ -146,7 +146,7 @@ async fn not_down(
     service.wait_for(what, came_back).await.unwrap();
 }
 
-/// A program that says it is an etcd, and ends when it is to be one.
+/// An etcd that works when it is tried on empty data, and ends on a member's own.
 fn etcd_that_ends(root: &Path, version: &str, real: &Path) -> PathBuf {
     let directory = root.join("etcd-that-ends");
     fs::create_dir(&directory).unwrap();
@@ -154,7 +154,9 @@ fn etcd_that_ends(root: &Path, version: &str, real: &Path) -> PathBuf {
     let script = format!(
         "#!/bin/sh\n\
          if [ \"$1\" = --version ]; then echo 'etcd Version: {version}'; exit 0; fi\n\
-         echo 'this is no etcd' >&2\nexit 1\n"
+         case \"$*\" in *--data-dir=data\\ *) exec {} \"$@\";; esac\n\
+         echo 'this data is too old' >&2\nexit 1\n",
+        real.join("etcd").display()
     );
     let etcd = directory.join("etcd");
     fs::write(&etcd, script).unwrap();

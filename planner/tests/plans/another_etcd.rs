@@ -4,7 +4,7 @@ use etcd_planner::effect::{Effect, EffectId, InFlight, Outcome};
 use etcd_planner::programs::{EtcdVersion, Programs};
 use etcd_planner::record::SnapshotTaken;
 
-use super::changes::settle;
+use super::changes::{settle, taken_by_all};
 use super::*;
 
 fn etcd(version: &str) -> Programs {
@@ -31,6 +31,7 @@ fn wanting(version: &str, running: [&str; 3]) -> Model {
     let id = TargetId("t2".into());
     model.apply(Event::TargetChanged { id, target }, NOW);
     settle(&mut model);
+    taken_by_all(&mut model);
     model
 }
 
@@ -216,6 +217,23 @@ fn other_changes_need_no_snapshot() {
         uri: None,
     });
     check_turn(&model, BEGUN);
+}
+
+/// One that cannot become well with what it has gets what else is wanted at once.
+#[test]
+fn a_member_that_is_not_well_is_not_kept_from_the_rest() {
+    let mut model = wanting("3.5.30", OLD);
+    says(&mut model, PodIndex(2), |answer| answer.leader = None);
+    model.target.tuning.heartbeat_interval_ms = 150;
+    let turn = Turn {
+        now: NOW,
+        entropy: 7,
+        identify_founders: |_, _| Err("nobody is to be founded here".into()),
+    };
+    let record = plan(&model, &turn).record;
+    let recipe = record.pods[&PodIndex(2)].recipe.clone().unwrap();
+    assert_eq!(recipe.tuning, model.target.tuning);
+    assert_eq!(recipe.program, etcd("3.4.23"));
 }
 
 /// The member that failed goes back to its own program, unless that is gone.

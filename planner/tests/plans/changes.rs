@@ -8,6 +8,12 @@ use super::*;
 /// The same service with another heartbeat interval wanted, which etcd would take.
 fn changed(model: Model, update_strategy: DeployStrategy) -> Model {
     let mut model = untried(model, update_strategy);
+    taken_by_all(&mut model);
+    model
+}
+
+/// What is wanted was tried beside every member, whose etcds would take it.
+pub(super) fn taken_by_all(model: &mut Model) {
     for index in model.record.pods.keys() {
         let trial = Trial {
             id: "t2/0".into(),
@@ -17,7 +23,6 @@ fn changed(model: Model, update_strategy: DeployStrategy) -> Model {
         };
         model.observed.trials.insert(*index, trial);
     }
-    model
 }
 
 /// The same service with another heartbeat interval wanted.
