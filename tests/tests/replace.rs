@@ -109,31 +109,45 @@ async fn a_member_whose_agent_is_lost() {
 #[tokio::test]
 async fn the_scheduler_is_killed_meanwhile() {
     let mut service = deployed_on(4).await;
-    let before = service.status().await.unwrap();
+    let led = |status: &ServiceStatus| status.leader.is_some();
+    let before = service.wait_for("one leads", led).await.unwrap();
+    let leader = before.pods.iter().find(|pod| pod.leader).unwrap();
     let witness = Witness::start(&before).await.unwrap();
     // At every effect of it, in their order.
     let mut asked = false;
     for failpoint in [
+        "after-revive",
         "after-reserve",
+        "after-decline",
         "before-add-learner",
         "after-add-learner",
         "after-launch",
+        "after-reconcile",
         "after-promote",
+        "after-move-leader",
         "after-remove-member",
         "after-kill",
         "after-release",
+        "after-suppress",
     ] {
         service.kill_scheduler().unwrap();
         service.start_scheduler(Some(failpoint)).unwrap();
         if !asked {
-            service.wait_until_healthy().await.unwrap();
-            replace(&service, "etcd-0").await;
+            let at_rest = |status: &ServiceStatus| {
+                is_healthy(status) && status.mesos.offers_suppressed == Some(true)
+            };
+            service.wait_for("nobody waits", at_rest).await.unwrap();
+            let path = format!("/v1/pod/{}/replace", leader.name);
+            // Taken, though the scheduler may die before it can say so.
+            if let Ok((code, body)) = service.post(&path).await {
+                assert_eq!(code.as_u16(), 200, "{body}");
+            }
             asked = true;
         }
         service.wait_until_scheduler_ends().await.unwrap();
     }
     service.start_scheduler(None).unwrap();
-    wait_until_replaced(&mut service, "etcd-0", &before).await;
+    wait_until_replaced(&mut service, &leader.name, &before).await;
     wait_until_nothing_is_left_behind(&mut service).await;
     let testimony = witness.finish().await.unwrap();
     testimony.check().unwrap();
