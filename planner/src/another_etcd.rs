@@ -19,6 +19,7 @@ use crate::model::Model;
 use crate::programs::{EtcdVersion, Programs};
 use crate::quorum;
 use crate::record::{Cluster, Membership, Record};
+use crate::rolling;
 use crate::target::Recipe;
 use crate::versions;
 use crate::waiting::WaitingReason;
@@ -50,6 +51,10 @@ pub(crate) fn hold(draft: &mut Draft<'_>, next: PodIndex) -> Option<WaitingReaso
         return Some(WaitingReason::EtcdRefused { why });
     }
     if has_begun(&draft.record, target) {
+        return None;
+    }
+    // Nobody can take a snapshot, and it may be this bug that keeps the others down.
+    if needs_a_patch(draft, next) && !has_quorum(draft) {
         return None;
     }
     let why = not_well(draft, next).or_else(|| no_snapshot(draft))?;
@@ -141,14 +146,34 @@ fn not_well(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
     differing_versions(draft)
 }
 
-/// Whether another etcd may be what a member needs to become well: its own is gone, or
-/// no other member has it, and so it was left by a change that came to no good.
+/// Whether a member's etcd ends again and again, and is wanted with another patch: between
+/// patches of one minor version there is a way back.
+fn needs_a_patch(draft: &Draft<'_>, index: PodIndex) -> bool {
+    let running = running_versions(draft);
+    let is_patch = draft.model.target.program.version.is_some_and(|to| {
+        let is_same_minor =
+            |it: &EtcdVersion| (it.major, it.minor) == (to.major, to.minor);
+        !running.is_empty() && running.iter().all(is_same_minor)
+    });
+    is_patch && rolling::failing(draft, index).is_some()
+}
+
+fn has_quorum(draft: &Draft<'_>) -> bool {
+    let voters = quorum::voters(&draft.record);
+    let is_well = |voter: &&PodIndex| quorum::is_healthy_voter_seen(draft.model, **voter);
+    voters.iter().filter(is_well).count() >= quorum::majority(voters.len())
+}
+
+/// Whether another etcd may be what a member needs to become well: its own ends again
+/// and again, or is gone, or no other member has it, and so it was left by a change that
+/// came to no good.
 fn can_only_go_on(draft: &Draft<'_>, index: PodIndex) -> bool {
     let Some(own) = draft.pod(index).recipe.as_ref().map(|it| &it.program) else {
         return false;
     };
     let mut others = with_recipes(&draft.record).filter(|(other, _)| *other != index);
-    draft.model.observed.why_not_at_hand(own).is_some()
+    needs_a_patch(draft, index)
+        || draft.model.observed.why_not_at_hand(own).is_some()
         || others.all(|(_, it)| !it.program.has_same_etcd(own))
 }
 

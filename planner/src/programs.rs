@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use etcd_launch::{EtcdProgram, Sha256};
 
+use crate::record::Record;
+use crate::target::Recipe;
+
 /// The programs of a member. Records of earlier releases hold only `directory` and
 /// `checksums`; see [`Programs::adopt`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +112,29 @@ impl Programs {
             self.archive.clone_from(&present.archive);
             self.version = present.version.or(self.version);
         }
+    }
+}
+
+impl Record {
+    /// What members run with.
+    pub fn recipes_in_use(&self) -> impl Iterator<Item = &Recipe> {
+        self.pods.values().filter_map(|pod| pod.recipe.as_ref())
+    }
+
+    /// What members run with, and what they go back to.
+    pub fn recipes(&self) -> impl Iterator<Item = &Recipe> {
+        let updating = self.pods.values().filter_map(|pod| pod.updating.as_ref());
+        let before = updating.filter_map(|updating| updating.from.as_ref());
+        self.recipes_in_use().chain(before)
+    }
+
+    /// The same, for changing.
+    pub fn recipes_mut(&mut self) -> impl Iterator<Item = &mut Recipe> {
+        self.pods.values_mut().flat_map(|pod| {
+            let updating = pod.updating.as_mut();
+            let before = updating.and_then(|updating| updating.from.as_mut());
+            pod.recipe.as_mut().into_iter().chain(before)
+        })
     }
 }
 

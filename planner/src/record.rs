@@ -107,27 +107,6 @@ impl Record {
         }
     }
 
-    /// What members run with.
-    pub fn recipes_in_use(&self) -> impl Iterator<Item = &Recipe> {
-        self.pods.values().filter_map(|pod| pod.recipe.as_ref())
-    }
-
-    /// What members run with, and what they go back to.
-    pub fn recipes(&self) -> impl Iterator<Item = &Recipe> {
-        let updating = self.pods.values().filter_map(|pod| pod.updating.as_ref());
-        let before = updating.filter_map(|updating| updating.from.as_ref());
-        self.recipes_in_use().chain(before)
-    }
-
-    /// The same, for changing.
-    pub fn recipes_mut(&mut self) -> impl Iterator<Item = &mut Recipe> {
-        self.pods.values_mut().flat_map(|pod| {
-            let updating = pod.updating.as_mut();
-            let before = updating.and_then(|updating| updating.from.as_mut());
-            pod.recipe.as_mut().into_iter().chain(before)
-        })
-    }
-
     /// The ids of a pod's present member, for when it is no more.
     pub(crate) fn superseded_identity_of(
         &self,

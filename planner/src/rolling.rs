@@ -447,7 +447,7 @@ fn watch_updates(draft: &mut Draft<'_>) {
 }
 
 /// What shows at once that a member cannot run with its recipe.
-fn failing(draft: &Draft<'_>, index: PodIndex) -> Option<String> {
+pub(crate) fn failing(draft: &Draft<'_>, index: PodIndex) -> Option<String> {
     let pod = draft.pod(index);
     let report = draft
         .model

@@ -1,5 +1,6 @@
 //! What has to be before the first member gets another etcd, and who gets which.
 
+use etcd_launch::{FORMAT, Phase, PodGeneration, Report};
 use etcd_planner::effect::{Effect, EffectId, InFlight, Outcome};
 use etcd_planner::programs::{EtcdVersion, Programs};
 use etcd_planner::record::SnapshotTaken;
@@ -217,6 +218,45 @@ fn other_changes_need_no_snapshot() {
         uri: None,
     });
     check_turn(&model, BEGUN);
+}
+
+/// A bug of etcd may be what takes the quorum, and another patch what brings it back.
+#[test]
+fn members_that_end_again_and_again_get_a_patch() {
+    #[track_caller]
+    fn check(wanted: &str, down: &[u16], expected: &str) {
+        let mut model = wanting(wanted, ["3.5.29"; 3]);
+        for index in down.iter().copied().map(PodIndex) {
+            model.observed.probes.remove(&index);
+            let crashed = Phase::Crashed {
+                exit: "exit status 2".into(),
+                last_log_lines: Vec::new(),
+                crashes: 3,
+                restart_in_ms: 2_000,
+            };
+            model.observed.tasks.get_mut(&index).unwrap().report = Some(Report {
+                format: FORMAT,
+                pod: index,
+                generation: PodGeneration::default(),
+                phase: crashed,
+            });
+        }
+        check_turn(&model, expected);
+    }
+    check("3.5.30", &[1, 2], "kill etcd-1\netcd-1: etcd is stopping");
+    // The others have quorum, and a copy of all data comes first.
+    check(
+        "3.5.30",
+        &[2],
+        "take a snapshot
+        etcd-2: before the first member gets another etcd: a snapshot of all data is to be \
+        taken",
+    );
+    check(
+        "3.6.14",
+        &[1, 2],
+        "etcd-1: before the first member gets another etcd: etcd-1 has to be in good health",
+    );
 }
 
 /// One that cannot become well with what it has gets what else is wanted at once.

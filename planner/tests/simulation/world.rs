@@ -502,6 +502,13 @@ impl World {
         if known.peek().is_none() {
             return Ok(());
         }
+        let voters = quorum::voters(&self.stored);
+        let is_well =
+            |voter: &&PodIndex| quorum::is_healthy_voter_seen(&self.model, **voter);
+        // A patch for members that cannot run without it.
+        if voters.iter().filter(is_well).count() < quorum::majority(voters.len()) {
+            return Ok(());
+        }
         let known: Vec<_> = known.map(|recipe| &recipe.program).collect();
         let record = &decision.record;
         let is_new = record
