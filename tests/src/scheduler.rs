@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -114,6 +114,24 @@ impl Scheduler {
         }
         self.process = Some(command.spawn().context("the scheduler does not start")?);
         Ok(())
+    }
+
+    /// What `etcd-scheduler plan-update` says of options that are sent to this scheduler,
+    /// or of a start with those that are set.
+    pub fn plan_update(&self, sent: Option<&Value>) -> Result<Output> {
+        let (options, token) = (
+            self.directory.join("planned.json"),
+            self.directory.join("token"),
+        );
+        fs::write(&options, sent.unwrap_or(&self.options).to_string())?;
+        fs::write(&token, TOKEN)?;
+        let mut command = Command::new(&self.program);
+        command.arg("--options").arg(options).arg("plan-update");
+        if sent.is_some() {
+            command.arg("--url").arg(&self.url);
+            command.arg("--api-token-file").arg(token);
+        }
+        Ok(command.output()?)
     }
 
     /// The scheduler's process, if it was started.

@@ -106,6 +106,16 @@ async fn one_member_becomes_three_and_an_old_file_does_not_undo_it() {
     println!("{diff}");
 }
 
+/// What is foreseen begins like this, on whatever output.
+#[track_caller]
+fn check_plan(service: &Service, sent: Option<&Value>, expected: &str) {
+    let output = service.plan_update(sent).unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(said.starts_with(expected), "{said}");
+    let is_refused = expected.contains("refused");
+    assert_eq!(output.status.success(), !is_refused, "{said}");
+}
+
 #[tokio::test]
 async fn what_is_refused_keeps_everything_as_it_is() {
     let mut service = one_member().await.unwrap();
@@ -134,10 +144,26 @@ async fn what_is_refused_keeps_everything_as_it_is() {
         refused.contains("restart the scheduler with scheduler.masters"),
         "{refused}"
     );
+    check_plan(
+        &service,
+        Some(&json!({"etcd": {"heartbeat_interval": 150}})),
+        "etcd.heartbeat_interval: 100 => 150 (members are restarted in place, one at a \
+         time)\nMembers in the order of their restarts: ",
+    );
+    check_plan(&service, Some(&bad), "the change would be refused:\n");
     assert_eq!(target_id(&service).await.unwrap(), id);
 
     // The same through the file that the scheduler is started with.
     service.kill_scheduler().unwrap();
+    check_plan(&service, None, "Nothing would change.");
+    service.set_option("etcd", "heartbeat_interval", json!(150));
+    check_plan(
+        &service,
+        None,
+        "etcd.heartbeat_interval: 100 => 150 (members are restarted in place, one at a \
+         time)\nMembers that are not well are restarted first",
+    );
+    service.set_option("etcd", "heartbeat_interval", json!(100));
     service.set_option("node", "count", json!(1));
     service.set_option("etcd", "initial_cluster_token", json!("x"));
     service.start_scheduler(None).unwrap();
@@ -156,10 +182,7 @@ async fn what_is_refused_keeps_everything_as_it_is() {
     assert_eq!(code.as_u16(), 500);
     assert!(health.contains("Field: 'node.count'"), "{health}");
     let log = fs::read_to_string(service.scheduler_log()).unwrap();
-    assert!(
-        log.contains("the options of this start are refused"),
-        "{log}"
-    );
+    assert!(log.contains("what this start wants is refused"), "{log}");
 
     // A change that is taken overtakes what was refused.
     update(&service, &json!({"service": {"update_timeout": 300}}), "")
