@@ -160,6 +160,13 @@ pub enum What {
         /// See the codes of `/v1/status`; null if it waits no more.
         code: Option<String>,
     },
+    /// The pod's database was defragmented.
+    Defragmented {
+        /// Size of its file before.
+        bytes_before: u64,
+        /// The same after.
+        bytes_after: u64,
+    },
     /// The ids of a new cluster's founders are fixed.
     ClusterForming {
         /// The cluster's id.

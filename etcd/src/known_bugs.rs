@@ -315,4 +315,20 @@ mod tests {
             assert_eq!(same_id, 1, "{}", bug.id);
         }
     }
+
+    #[test]
+    fn versions_that_are_not_to_be_defragmented() {
+        #[track_caller]
+        fn check(version: &str, expected: Option<&str>) {
+            let bug = triggered_by_defragmentation(version.parse().unwrap());
+            assert_eq!(bug.map(|bug| bug.id), expected, "{version}");
+        }
+        check("3.4.23", Some("etcd#20653"));
+        check("3.5.5", Some("etcd#20653"));
+        check("3.5.22", Some("etcd#20653"));
+        check("3.5.23", None);
+        check("3.5.30", None);
+        check("3.6.4", Some("etcd#20653"));
+        check("3.6.5", None);
+    }
 }

@@ -80,7 +80,12 @@ pub(crate) fn busy(model: &Model, record: &Record, now: Timestamp) -> Option<Pod
         Stage::Begun { at, size_before } => {
             is_defragmenting(model, **index) || now < at.plus(limit(size_before))
         }
-        Stage::Pending | Stage::Done { .. } => false,
+        // etcd goes on when nobody waits any more, and serves nothing until it is done.
+        Stage::Pending => step.failures.retry_at.is_some_and(|retry_at| {
+            let failed = retry_at.minus(TRY_AGAIN_AFTER);
+            now < retry_at && seen_after(model, **index, failed).is_none()
+        }),
+        Stage::Done { .. } => false,
     });
     begun.map(|(index, _)| *index)
 }
@@ -92,11 +97,11 @@ fn is_defragmenting(model: &Model, index: PodIndex) -> bool {
 /// The next step of the round that is under way, or the first of the next one.
 pub(crate) fn maintain(draft: &mut Draft<'_>) {
     schedule::begin_round(draft);
+    note_sizes(draft);
     if draft.record.maintenance.open().is_none() {
         return;
     }
     follow_voters(draft);
-    note_sizes(draft);
     if let Some(begun) = steps(draft, is_begun).first().copied()
         && is_defragmenting(draft.model, begun)
     {
@@ -133,10 +138,11 @@ fn follow_voters(draft: &mut Draft<'_>) {
     }
 }
 
-/// Takes note of what was given back.
+/// Takes note of what was given back, also after the end: the last one's size is seen
+/// later.
 fn note_sizes(draft: &mut Draft<'_>) {
     let model = draft.model;
-    let Some(round) = draft.record.maintenance.open_mut() else {
+    let Some(round) = &mut draft.record.maintenance.round else {
         return;
     };
     for (index, step) in &mut round.steps {

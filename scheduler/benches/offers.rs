@@ -129,6 +129,7 @@ impl LoopUnderTest {
             snapshots: Arc::new(SnapshotFiles::in_state(directory.path())),
             frame,
             claims: framework::claims(&options.service),
+            readers: Default::default(),
             metrics: Arc::new(Metrics::new(Default::default())),
         };
         let (shutdown_sender, shutdown) = watch::channel(false);

@@ -22,6 +22,7 @@ use crate::failpoint::{self, Stage};
 use crate::maintenance;
 use crate::metrics::Metrics;
 use crate::published::Published;
+use crate::reading::Readers;
 use crate::snapshot_files::SnapshotFiles;
 use crate::translate::operations::{self, Feedback};
 use crate::translate::tasks::{self, LaunchFrame};
@@ -299,6 +300,7 @@ pub async fn ask_etcd(
     id: EffectId,
     effect: Effect,
     client_urls: Vec<String>,
+    readers: Readers,
     results: mpsc::UnboundedSender<Event>,
     metrics: Arc<Metrics>,
 ) {
@@ -306,13 +308,14 @@ pub async fn ask_etcd(
     failpoint::hit(Stage::Before, name);
     let limit = match &effect {
         // It says itself when its own limit is over.
-        Effect::Defragment { limit, .. } => *limit + MEMBERSHIP_LIMIT,
+        Effect::Defragment { limit, .. } => 2 * *limit + MEMBERSHIP_LIMIT,
         Effect::Compact { .. } => COMPACTION_LIMIT + MEMBERSHIP_LIMIT,
         _ => MEMBERSHIP_LIMIT,
     };
-    let result = tokio::time::timeout(limit, ask_members(&effect, &client_urls))
-        .await
-        .unwrap_or_else(|_| Err("no answer in time".to_owned()));
+    let result =
+        tokio::time::timeout(limit, ask_members(&effect, &client_urls, &readers))
+            .await
+            .unwrap_or_else(|_| Err("no answer in time".to_owned()));
     failpoint::hit(Stage::After, name);
     match &result {
         Ok(()) => info!(%effect, "done"),
@@ -355,7 +358,16 @@ pub async fn take_snapshot(
 
 /// Asks the members in turn until one of them has said anything that is not
 /// "nobody is here".
-async fn ask_members(effect: &Effect, client_urls: &[String]) -> Result<(), String> {
+async fn ask_members(
+    effect: &Effect,
+    client_urls: &[String],
+    readers: &Readers,
+) -> Result<(), String> {
+    if let Effect::Defragment { pod, limit, .. } = effect
+        && !readers.have_ended(*pod, *limit).await
+    {
+        return Err("a snapshot is being read from it".to_owned());
+    }
     let mut last = "no member can be asked".to_owned();
     for url in client_urls {
         let client = match MemberClient::connect(url, None).await {

@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::offer_history::OfferHistory;
 use crate::probing;
 use crate::published::Published;
+use crate::reading::Readers;
 use crate::snapshot_files::SnapshotFiles;
 use crate::store::{Store, StoreError};
 use crate::translate::offers::Claims;
@@ -82,6 +83,8 @@ pub struct Wiring {
     pub frame: LaunchFrame,
     /// Which offered resources are for this service.
     pub claims: Claims,
+    /// Whose database is being read whole.
+    pub readers: Readers,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -299,7 +302,10 @@ impl EventLoop {
             return;
         }
         let urls = self.client_urls(&effect);
-        tokio::spawn(effects::ask_etcd(id, effect, urls, results, metrics));
+        let readers = self.wiring.readers.clone();
+        tokio::spawn(effects::ask_etcd(
+            id, effect, urls, readers, results, metrics,
+        ));
     }
 
     /// Whether the agent that an effect is about tells what becomes of it.

@@ -21,6 +21,7 @@ pub mod offer_history;
 pub mod plan_update;
 pub mod probing;
 pub mod published;
+pub mod reading;
 #[cfg(test)]
 mod samples;
 pub mod snapshot_files;

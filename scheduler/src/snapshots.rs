@@ -6,6 +6,7 @@ use etcd_admin::EtcdError;
 use etcd_admin::member::{CallLimits, MemberClient};
 use etcd_admin::snapshot::SnapshotStream;
 use etcd_launch::{ClusterId, MemberId, PodIndex};
+use etcd_planner::WaitingReason;
 use etcd_planner::record::Membership;
 
 use crate::probing::running_members;
@@ -54,6 +55,7 @@ pub(crate) fn sources(published: &Published) -> Vec<Source> {
     let mut sources: Vec<(u64, Source)> = running_members(published)
         .into_iter()
         .filter(|(pod, _)| published.healthy.contains(pod))
+        .filter(|(pod, _)| !is_maintained(published, *pod))
         .filter_map(|(pod, url)| {
             let (member_id, applied) = applied(pod)?;
             let leads = published.leader == Some(member_id);
@@ -67,6 +69,12 @@ pub(crate) fn sources(published: &Published) -> Vec<Source> {
         .collect();
     sources.sort_by_key(|(applied, source)| (std::cmp::Reverse(*applied), source.pod));
     sources.into_iter().map(|(_, source)| source).collect()
+}
+
+/// Whether it is being defragmented, or about to be: it would not answer.
+fn is_maintained(published: &Published, pod: PodIndex) -> bool {
+    let reason = published.waiting.get(&pod);
+    matches!(reason, Some(WaitingReason::Maintenance { .. }))
 }
 
 /// A snapshot whose first piece is here.

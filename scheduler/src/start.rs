@@ -35,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::offer_history::OfferHistory;
 use crate::probing;
 use crate::published::Published;
+use crate::reading::Readers;
 use crate::snapshot_files::SnapshotFiles;
 use crate::store::{Store, StoreError};
 use crate::wanted::{self, BeginError, Beginning, Started};
@@ -148,6 +149,7 @@ pub async fn run(
     let events = Arc::new(EventLog::starting(&facts.version, clock::now()));
     let offer_history = Arc::<OfferHistory>::default();
     let (commands_sender, commands) = mpsc::channel(QUEUE_LENGTH);
+    let readers = Readers::default();
     let api = ApiState {
         published: published.clone(),
         commands: commands_sender,
@@ -159,6 +161,7 @@ pub async fn run(
         access,
         facts,
         snapshots: Arc::default(),
+        readers: readers.clone(),
         started: Arc::new(started),
     };
     let mut stop_serving = shutdown.clone();
@@ -206,6 +209,7 @@ pub async fn run(
             artifacts,
             base_url,
         },
+        readers,
         metrics,
     };
     let ended = EventLoop::new(model, store, version, wiring)

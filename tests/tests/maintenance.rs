@@ -67,15 +67,15 @@ async fn wait_until_plan_is(service: &UnderClients, status: &str) {
     println!("{}", said.unwrap());
 }
 
-/// Pods in the order in which the plan said that it is at work on them.
+/// Pods in the order in which this scheduler has defragmented them.
 async fn order(service: &UnderClients) -> Vec<String> {
     let (_, body) = service.get("/v1/events").await.unwrap();
     let list: EventList = serde_json::from_str(&body).unwrap();
-    let at_work = list.events.into_iter().filter(|event| {
-        let code = Some("maintenance".to_owned());
-        event.what == What::WaitingChanged { code }
+    let done = list.events.into_iter().filter(|event| {
+        println!("{}", event.text);
+        matches!(event.what, What::Defragmented { .. })
     });
-    at_work.filter_map(|event| event.pod).collect()
+    done.filter_map(|event| event.pod).collect()
 }
 
 #[tokio::test]
@@ -109,9 +109,6 @@ async fn databases_are_given_room() {
     service.wait_until_scheduler_ends().await.unwrap();
     service.start_scheduler(None).unwrap();
     wait_until_plan_is(&service, "COMPLETE").await;
-    let order = order(&service).await;
-    println!("after the scheduler was killed: {order:?}");
-    assert_eq!(order.len(), 2, "the one that was begun, and the last");
 
     let given_back = |status: &ServiceStatus| {
         let mut sizes = sizes(status).into_iter();
@@ -120,6 +117,9 @@ async fn databases_are_given_room() {
     let what = "the files are small";
     let after = service.wait_for(what, given_back).await.unwrap();
     println!("sizes after: {:?}", sizes(&after));
+    let order = order(&service).await;
+    println!("after the scheduler was killed: {order:?}");
+    assert_eq!(order.len(), 2, "the one that was begun, and the last");
     let (last, longest_gap) = service.wait_until_well().await.unwrap();
     println!("longest gap {} ms", longest_gap.as_millis());
     a_full_database_is_given_room(&mut service, &last).await;

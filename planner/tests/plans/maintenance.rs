@@ -337,6 +337,39 @@ fn it_is_tried_three_times() {
     assert!(said.starts_with("defragment etcd-1"), "{said}");
 }
 
+/// etcd may go on after nobody waits any more: until it serves again, or for a while,
+/// nothing is stopped.
+#[test]
+fn what_was_given_up_may_go_on() {
+    let mut cared = Cared::asked();
+    cared.turn();
+    cared.failed();
+    let pod = PodIndex(2);
+    cared.model.apply(Event::RestartAsked { pod }, cared.now);
+    let said = cared.turn();
+    assert!(said.contains("etcd-2: one_at_a_time"), "{said}");
+    cared.wait(1);
+    let said = cared.turn();
+    assert!(said.starts_with("kill etcd-2"), "{said}");
+}
+
+/// With the smaller quota etcd would take no writes.
+#[test]
+fn a_smaller_quota_waits_for_a_smaller_database() {
+    let mut cared = Cared::of(3);
+    let mut target = Box::new(cared.model.target.clone());
+    target.tuning.quota_backend_bytes = 128 * MIB;
+    let id = TargetId("t2".into());
+    cared.model.apply(Event::TargetChanged { id, target }, NOW);
+    changes::taken_by_all(&mut cared.model);
+    cared.all_say(|answer| answer.db_size_bytes = 128 * MIB);
+    let said = cared.turn();
+    assert!(said.contains("etcd-1: others_not_well"), "{said}");
+    cared.all_say(|answer| answer.db_size_bytes = 127 * MIB);
+    let said = cared.turn();
+    assert!(!said.contains("others_not_well"), "{said}");
+}
+
 #[test]
 fn stopped_and_passed_over() {
     let mut cared = Cared::asked();

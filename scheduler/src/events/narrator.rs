@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_api::events::What;
 use etcd_launch::{MemberId, PodIndex};
+use etcd_planner::alarms::megabytes;
+use etcd_planner::maintenance::Stage;
 use etcd_planner::observed::{MesosLink, TaskSeen};
 use etcd_planner::record::{
     Cluster, Launch, Membership, Placement, PlacementStage, Pod, Record, StopCause,
@@ -60,6 +62,7 @@ impl Narrator {
             told.extend(pod.launch(after));
             told.extend(pod.status(before, after));
         }
+        told.extend(defragmented(&before.record, &after.record));
         told.extend(self.leader(after));
         for told in &told {
             self.told_waits.remove(&told.pod);
@@ -149,6 +152,33 @@ fn has_left(member_id: MemberId, record: &Record) -> bool {
     let mut pods = record.pods.values();
     matches!(record.cluster, Cluster::Formed(_))
         && pods.all(|pod| pod.membership.member_id() != Some(member_id))
+}
+
+/// Databases whose new size was seen.
+fn defragmented(before: &Record, after: &Record) -> Vec<Told> {
+    let sizes = |record: &Record| {
+        let round = record.maintenance.round.iter();
+        let steps = round.flat_map(|round| &round.steps);
+        let done = steps.filter_map(|(pod, step)| match step.stage {
+            Stage::Done {
+                at,
+                size_before,
+                size_after: Some(size_after),
+            } => Some((*pod, at, size_before, size_after)),
+            _ => None,
+        });
+        done.collect::<Vec<_>>()
+    };
+    let known = sizes(before);
+    let new = sizes(after).into_iter().filter(|it| !known.contains(it));
+    new.map(|(pod, _, bytes_before, bytes_after)| {
+        let what = What::Defragmented {
+            bytes_before,
+            bytes_after,
+        };
+        Told::of_pod(pod, what)
+    })
+    .collect()
 }
 
 fn cluster(before: &Cluster, after: &Cluster) -> Option<Told> {
@@ -442,6 +472,14 @@ pub(super) fn sentence(pod: Option<PodIndex>, what: &What) -> String {
         What::MemberRemoved { member_id } => {
             format!("{subject} is member {member_id} no more")
         }
+        What::Defragmented {
+            bytes_before,
+            bytes_after,
+        } => format!(
+            "{subject} was defragmented: its database had {} MB and has {} MB",
+            megabytes(*bytes_before),
+            megabytes(*bytes_after)
+        ),
         What::LeaderMoved { from, to } => match from {
             Some(from) => format!("{to} leads after {from}"),
             None => format!("{to} leads"),

@@ -53,6 +53,7 @@ use crate::events::EventLog;
 use crate::metrics::Metrics;
 use crate::offer_history::OfferHistory;
 use crate::published::{Published, PublishedReceiver};
+use crate::reading::Readers;
 use crate::store::{Store, StoreError};
 use crate::wanted::Started;
 use access::Access;
@@ -92,6 +93,8 @@ pub struct ApiState {
     pub facts: Arc<ServiceFacts>,
     /// Snapshots under way.
     pub snapshots: Arc<snapshot::Slots>,
+    /// Whose database is being read whole.
+    pub readers: Readers,
     /// How the scheduler was started.
     pub started: Arc<Started>,
 }

@@ -24,6 +24,7 @@ use etcd_planner::record::Cluster;
 use super::{ApiState, answer};
 use crate::commands::Actor;
 use crate::published::Published;
+use crate::reading::Reading;
 use crate::snapshots::{
     BEGUN_WITHIN, Begun, ENDED_WITHIN, Source, begin, file_name, sources,
 };
@@ -69,12 +70,13 @@ pub(super) async fn take(
     let mut failures = Vec::new();
     for source in sources(&published) {
         let pod = source.pod;
+        let reading = state.readers.begin(pod);
         let begun = begin(&source, cluster.cluster_id);
         match tokio::time::timeout(BEGUN_WITHIN, begun).await {
             Ok(Ok(begun)) => {
                 let (member, revision) = (source.member_id, begun.revision);
                 tracing::info!(%by, %pod, %member, revision, "a snapshot is taken");
-                return answer_with(&published, &source, begun, slot);
+                return answer_with(&published, &source, begun, (slot, reading));
             }
             Ok(Err(error)) => failures.push(format!("{pod}: {error}")),
             Err(_) => failures.push(format!("{pod}: no answer in {BEGUN_WITHIN:?}")),
@@ -103,11 +105,14 @@ fn unavailable(message: &str) -> Response {
     answer::problem(StatusCode::SERVICE_UNAVAILABLE, "no_source", message)
 }
 
+/// What a snapshot under way holds.
+type Held = (OwnedSemaphorePermit, Reading);
+
 fn answer_with(
     published: &Published,
     source: &Source,
     begun: Begun,
-    slot: OwnedSemaphorePermit,
+    held: Held,
 ) -> Response {
     let name = file_name(&published.target.service, source.pod, begun.revision);
     let headers = [
@@ -129,7 +134,7 @@ fn answer_with(
         (HeaderName::from_static(POD_HEADER), source.pod.to_string()),
         (HeaderName::from_static(VERSION_HEADER), begun.version),
     ];
-    let pieces = pieces(begun.stream, begun.first, source.pod, slot);
+    let pieces = pieces(begun.stream, begun.first, source.pod, held);
     (headers, Body::from_stream(held_back(pieces))).into_response()
 }
 
@@ -138,13 +143,13 @@ fn pieces(
     stream: SnapshotStream,
     first: Vec<u8>,
     pod: PodIndex,
-    slot: OwnedSemaphorePermit,
+    held: Held,
 ) -> impl Stream<Item = Result<Vec<u8>, EtcdError>> {
     let deadline = Instant::now() + ENDED_WITHIN;
-    let begin = (stream, Some(first), slot);
-    stream::try_unfold(begin, move |(mut stream, first, slot)| async move {
+    let begin = (stream, Some(first), held);
+    stream::try_unfold(begin, move |(mut stream, first, held)| async move {
         if let Some(first) = first {
-            return Ok(Some((first, (stream, None, slot))));
+            return Ok(Some((first, (stream, None, held))));
         }
         let next = match tokio::time::timeout_at(deadline, stream.next()).await {
             Ok(next) => next,
@@ -154,7 +159,7 @@ fn pieces(
             }),
         };
         match next {
-            Ok(Some(piece)) => Ok(Some((piece, (stream, None, slot)))),
+            Ok(Some(piece)) => Ok(Some((piece, (stream, None, held)))),
             Ok(None) => {
                 tracing::info!(%pod, "a snapshot is whole");
                 Ok(None)

@@ -93,6 +93,7 @@ impl Service {
                 access: Arc::new(Access::from_file(&tokens).unwrap()),
                 facts: Arc::new(ServiceFacts::default()),
                 snapshots: Arc::default(),
+                readers: Default::default(),
                 started: Arc::new(Started {
                     options: samples::options(),
                     given: GivenOptions::default(),
