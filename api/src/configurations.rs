@@ -270,7 +270,7 @@ pub struct OptionChange {
     pub from: serde_json::Value,
     /// Its new value.
     pub to: serde_json::Value,
-    /// `free`, `rolling_restart`, `rolling_replace`, `scale`, `scheduler` or
+    /// `free`, `rolling_restart`, `resize`, `rolling_replace`, `scale`, `scheduler` or
     /// `refused`.
     pub class: String,
     /// The class in words.

@@ -14,6 +14,9 @@ pub enum ChangeClass {
     Free,
     /// Each member is restarted in place, on its volume, one at a time.
     RollingRestart,
+    /// Each member is restarted in place with other amounts of resources, one at a time,
+    /// where its agent has room.
+    Resize,
     /// Each member is exchanged for a new one on a new volume, one at a time; the
     /// new one joins before the old one leaves.
     RollingReplace,
@@ -36,6 +39,7 @@ impl ChangeClass {
         match self {
             Self::Free => "free",
             Self::RollingRestart => "rolling_restart",
+            Self::Resize => "resize",
             Self::RollingReplace => "rolling_replace",
             Self::Scale => "scale",
             Self::Scheduler => "scheduler",
@@ -46,7 +50,10 @@ impl ChangeClass {
     /// Whether members that run are restarted or exchanged for it.
     #[must_use]
     pub const fn restarts_members(self) -> bool {
-        matches!(self, Self::RollingRestart | Self::RollingReplace)
+        matches!(
+            self,
+            Self::RollingRestart | Self::Resize | Self::RollingReplace
+        )
     }
 }
 
@@ -56,6 +63,10 @@ impl fmt::Display for ChangeClass {
         out.write_str(match self {
             Self::Free => "no member restarts",
             Self::RollingRestart => "members are restarted in place, one at a time",
+            Self::Resize => {
+                "members are restarted in place, one at a time, where their agents have \
+                 room for it"
+            }
             Self::RollingReplace => {
                 "members are exchanged for new ones on new volumes, one at a time"
             }
@@ -96,6 +107,7 @@ const fn refused(reason: &'static str) -> ChangeRule {
 
 pub(crate) const FREE: ChangeRule = rule(ChangeClass::Free);
 pub(crate) const RESTART: ChangeRule = rule(ChangeClass::RollingRestart);
+pub(crate) const RESIZE: ChangeRule = rule(ChangeClass::Resize);
 pub(crate) const REPLACE: ChangeRule = rule(ChangeClass::RollingReplace);
 pub(crate) const SCALE: ChangeRule = rule(ChangeClass::Scale);
 pub(crate) const PROCESS: ChangeRule = at_start(ChangeClass::Scheduler);

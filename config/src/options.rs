@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::{
-    FREE, NAME, PRINCIPAL, PROCESS, PROGRAM, REPLACE, RESTART, SCALE, TLS, TOKEN,
+    FREE, NAME, PRINCIPAL, PROCESS, PROGRAM, REPLACE, RESIZE, RESTART, SCALE, TLS, TOKEN,
 };
 use crate::table::{Kind, section};
 use crate::text_rules as text;
@@ -177,7 +177,7 @@ section! {
             Kind::JsonText(text::PLACEMENT), FREE;
 
         /// Processor share of each member, in cpus.
-        cpus: MilliCpus = MilliCpus(1_000), CPUS, REPLACE;
+        cpus: MilliCpus = MilliCpus(1_000), CPUS, RESIZE;
 
         /// Memory of each member in MB (2^20 bytes), without the executor's.
         ///
@@ -190,7 +190,7 @@ section! {
         /// about 0.5 KB for each key (measured with a million keys): many small keys
         /// need more memory than their database does disk. The original package's
         /// default was 256 MB.
-        mem: Megabytes = Megabytes(1_024), megabytes(128), REPLACE;
+        mem: Megabytes = Megabytes(1_024), megabytes(128), RESIZE;
 
         /// Size of each member's volume in MB (2^20 bytes). At least `etcd.quota` and
         /// 400 MB of log are demanded.
@@ -221,7 +221,7 @@ section! {
     /// How etcd itself runs.
     pub struct EtcdOptions in etcd {
         /// The port on which members serve clients. Also the port of the VIP.
-        client_port: Port = Port(2379), PORT, REPLACE;
+        client_port: Port = Port(2379), PORT, RESIZE;
 
         /// The port on which members talk to each other.
         peer_port: Port = Port(2380), PORT, REPLACE;
@@ -378,14 +378,14 @@ section! {
             Kind::Whole { unit: "seconds", min: 60, max: 31_536_000 }, PROCESS;
 
         /// Processor share of each executor, in cpus, beside its member's.
-        executor_cpus: MilliCpus = MilliCpus(100), EXECUTOR_CPUS, REPLACE;
+        executor_cpus: MilliCpus = MilliCpus(100), EXECUTOR_CPUS, RESIZE;
 
         /// Memory of each executor in MB, beside its member's.
-        executor_mem: Megabytes = Megabytes(32), megabytes(32), REPLACE;
+        executor_mem: Megabytes = Megabytes(32), megabytes(32), RESIZE;
 
         /// Sandbox space of each executor in MB: binaries and logs, beside the
         /// member's volume.
-        executor_disk: Megabytes = Megabytes(256), megabytes(128), REPLACE;
+        executor_disk: Megabytes = Megabytes(256), megabytes(128), RESIZE;
     }
 }
 

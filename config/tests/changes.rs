@@ -80,8 +80,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("service.replace_after", "60", "free"),
     ("node.count", "5", "scale"),
     ("node.placement_constraint", "\"@zone:UNIQUE\"", "free"),
-    ("node.cpus", "2", "rolling_replace"),
-    ("node.mem", "2048", "rolling_replace"),
+    ("node.cpus", "2", "resize"),
+    ("node.mem", "2048", "resize"),
     ("node.disk", "8192", "rolling_replace"),
     ("node.disk_type", "\"MOUNT\"", "rolling_replace"),
     (
@@ -89,7 +89,7 @@ const ROWS: &[(&str, &str, &str)] = &[
         "[\"fast\"]",
         "refused: only whole disks",
     ),
-    ("etcd.client_port", "2479", "rolling_replace"),
+    ("etcd.client_port", "2479", "resize"),
     ("etcd.peer_port", "2480", "rolling_replace"),
     ("etcd.tls_enabled", "true", "refused: switching TLS"),
     ("etcd.use_auto_tls", "true", "refused: switching TLS"),
@@ -128,9 +128,9 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("scheduler.log_format", "\"json\"", "scheduler"),
     ("scheduler.offer_collection", "500", "free"),
     ("scheduler.framework_failover_timeout", "60", "scheduler"),
-    ("scheduler.executor_cpus", "0.2", "rolling_replace"),
-    ("scheduler.executor_mem", "64", "rolling_replace"),
-    ("scheduler.executor_disk", "512", "rolling_replace"),
+    ("scheduler.executor_cpus", "0.2", "resize"),
+    ("scheduler.executor_mem", "64", "resize"),
+    ("scheduler.executor_disk", "512", "resize"),
 ];
 
 const SUM: &str = "\"5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9\"";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use etcd_launch::{LaunchSpec, MemberId, PodGeneration, PodIndex, Tuning};
 
 use crate::alarms::Alarm;
-use crate::offer::{AgentId, ExecutorId, OfferId, TaskId};
+use crate::offer::{AgentId, Bundle, ExecutorId, OfferId, OperationId, TaskId};
 use crate::programs::Programs;
 use crate::record::{Placement, TargetId};
 use crate::time::Timestamp;
@@ -43,6 +43,8 @@ pub enum Effect {
         placement: Box<Placement>,
         /// Whether the volume was created.
         has_volume: bool,
+        /// What the offer shows of it beside the volume.
+        shown: Bundle,
     },
     /// DECLINE offers.
     Decline {
@@ -153,6 +155,24 @@ pub enum Operation {
     Reserve(Placement),
     /// CREATE the placement's volume.
     CreateVolume(Placement),
+    /// RESERVE more under the placement's labels.
+    ReserveMore {
+        /// Its name.
+        id: OperationId,
+        /// For which placement.
+        placement: Box<Placement>,
+        /// How much more.
+        amount: Bundle,
+    },
+    /// UNRESERVE what the placement's member does not use.
+    UnreserveSurplus {
+        /// Its name.
+        id: OperationId,
+        /// Of which placement.
+        placement: Box<Placement>,
+        /// How much of it.
+        amount: Bundle,
+    },
     /// LAUNCH the pod's task on the placement.
     Launch(Box<LaunchOrder>),
 }
@@ -223,6 +243,13 @@ impl Effect {
     pub fn kind(&self) -> EffectKind {
         match self {
             Effect::Accept { operations, .. } => {
+                match operations.first() {
+                    Some(Operation::ReserveMore { .. }) => return EffectKind::Grow,
+                    Some(Operation::UnreserveSurplus { .. }) => {
+                        return EffectKind::Shrink;
+                    }
+                    _ => {}
+                }
                 let launches = operations
                     .iter()
                     .any(|operation| matches!(operation, Operation::Launch(_)));
@@ -284,6 +311,10 @@ effect_kinds! {
     Reserve = "reserve",
     /// ACCEPT that launches.
     Launch = "launch",
+    /// ACCEPT that reserves more for a member.
+    Grow = "grow",
+    /// ACCEPT that gives back what a member does not use.
+    Shrink = "shrink",
     /// ACCEPT that gives a place back.
     Release = "release",
     /// DECLINE.
@@ -380,6 +411,10 @@ impl fmt::Display for Operation {
         match self {
             Operation::Reserve(_) => f.write_str("reserve"),
             Operation::CreateVolume(_) => f.write_str("create volume"),
+            Operation::ReserveMore { amount, .. } => write!(f, "reserve {amount} more"),
+            Operation::UnreserveSurplus { amount, .. } => {
+                write!(f, "give back {amount}")
+            }
             Operation::Launch(order) => match order.spec.start {
                 etcd_launch::ClusterStart::New => f.write_str("launch as new"),
                 etcd_launch::ClusterStart::Existing => f.write_str("launch as existing"),

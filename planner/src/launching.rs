@@ -6,10 +6,12 @@ use crate::draft::{Draft, DraftAccept};
 use crate::effect::{LaunchOrder, Operation};
 use crate::holding;
 use crate::membership;
-use crate::offer::{Bundle, ExecutorId, OfferId, TaskId};
+use crate::offer::{ExecutorId, OfferId, TaskId};
 use crate::record::{Cluster, EndKind, Launch, Membership, Placement};
+use crate::resizing;
 use crate::rolling;
 use crate::target::{Needs, Network};
+use crate::time::Timestamp;
 use crate::waiting::WaitingReason;
 
 impl Draft<'_> {
@@ -35,9 +37,17 @@ pub(crate) fn launch_pods(draft: &mut Draft<'_>) {
             draft.wait(index, reason);
             continue;
         }
-        match own_resources(draft, index) {
-            Some(offer_id) => launch(draft, index, offer_id),
+        let resizes = draft.pod(index).placement.as_ref();
+        let resizes = resizes.is_some_and(Placement::next_launch_resizes);
+        match own_resources(draft, index, Placement::needs_of_next_launch) {
+            Some((offer_id, _)) => launch(draft, index, offer_id),
             None => {
+                if resizes
+                    && let Some((_, offered)) =
+                        own_resources(draft, index, |placement| placement.needs)
+                {
+                    resizing::note_missing(draft, index, offered);
+                }
                 if let Some(reason) = data_at_fault(draft, index) {
                     draft.wait(index, reason);
                 } else if let Some(placement) = &draft.pod(index).placement {
@@ -63,6 +73,7 @@ pub(crate) fn is_to_be_launched(draft: &Draft<'_>, index: PodIndex) -> bool {
             .as_ref()
             .is_none_or(|launch| launch.end.is_some())
         && !draft.accept_in_flight(index)
+        && !resizing::is_asked(pod)
         && holding::hold_launch(&draft.record, index).is_none()
 }
 
@@ -99,43 +110,36 @@ pub(crate) fn data_at_fault(draft: &Draft<'_>, index: PodIndex) -> Option<Waitin
     }
 }
 
-/// The offer that holds the pod's reserved resources and volume, unless the
-/// pod's reservation is itself being accepted in this turn.
-fn own_resources(draft: &Draft<'_>, index: PodIndex) -> Option<OfferId> {
+/// The offer that holds the pod's volume and what is reserved for it, so much of it,
+/// and when it came; unless the pod's reservation is itself being accepted in this turn.
+fn own_resources(
+    draft: &Draft<'_>,
+    index: PodIndex,
+    needs: fn(&Placement) -> Needs,
+) -> Option<(OfferId, Timestamp)> {
     if let Some(accept) = draft.accepts.get(&index) {
-        return Some(accept.offer_id.clone());
+        return Some((accept.offer_id.clone(), draft.now()));
     }
     let placement = draft.pod(index).placement.as_ref()?;
-    let takes_ports = placement.takes_ports();
-    let has_ports = |resources: &Bundle, needs: &Needs| {
-        resources.has_port(needs.client_port) && resources.has_port(needs.peer_port)
-    };
+    let amounts = needs(placement).beside_volume(placement.takes_ports());
     draft
         .untaken_offers()
         .into_iter()
+        .filter(|offer| offer.agent_id == placement.agent_id)
         .find(|offer| {
-            offer.agent_id == placement.agent_id
-                && offer
-                    .reserved
-                    .get(&placement.reservation_id)
-                    .is_some_and(|reserved| {
-                        let needs = &placement.needs;
-                        reserved.volumes.contains_key(&placement.volume_id)
-                            && reserved.resources.cpus >= needs.total_cpus()
-                            && reserved.resources.mem >= needs.total_mem()
-                            && (!takes_ports || has_ports(&reserved.resources, needs))
-                    })
+            let reserved = offer.reserved.get(&placement.reservation_id);
+            reserved.is_some_and(|reserved| {
+                reserved.volumes.contains_key(&placement.volume_id)
+                    && reserved.resources.covers(&amounts)
+            })
         })
-        .map(|offer| offer.id.clone())
+        .map(|offer| (offer.id.clone(), offer.received))
 }
 
 fn launch(draft: &mut Draft<'_>, index: PodIndex, offer_id: OfferId) {
     let Some(peers) = peers(draft, index) else {
         let why = "the member list is not known".to_owned();
         draft.wait(index, WaitingReason::MembershipUnsettled { why });
-        return;
-    };
-    let Some(placement) = draft.pod(index).placement.clone() else {
         return;
     };
     rolling::choose_recipe(draft, index);
@@ -152,6 +156,10 @@ fn launch(draft: &mut Draft<'_>, index: PodIndex, offer_id: OfferId) {
         draft.wait(index, WaitingReason::ProgramMissing { why });
         return;
     }
+    resizing::take_up(draft, index);
+    let Some(placement) = draft.pod(index).placement.clone() else {
+        return;
+    };
     let generation = draft.pod(index).generation.next();
     let service = draft
         .model

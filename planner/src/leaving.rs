@@ -15,7 +15,8 @@ use crate::decommissioning;
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::membership;
-use crate::offer::{Offer, OperationId, ReservationId};
+use crate::observed::RoomSeen;
+use crate::offer::{OfferId, OperationId, ReservationId};
 use crate::record::{AbandonedPlacement, Cluster, Membership, Pod, Record};
 
 /// An abandoned place that its agent's offers have not shown for this long is not
@@ -41,17 +42,26 @@ pub(crate) fn give_back_places(draft: &mut Draft<'_>) {
         // An agent's resources may come in several offers, one for each role.
         let mut could_show = draft.untaken_offers();
         could_show.retain(|offer| place.placement.would_be_in(offer));
-        let shown = could_show
+        let shown: Vec<(OfferId, RoomSeen)> = could_show
             .iter()
-            .find_map(|offer| Some((offer.id.clone(), shown(offer, &place)?)));
-        if let Some((offer_id, has_volume)) = shown {
+            .filter(|offer| offer.reserved.contains_key(reservation_id))
+            .filter_map(|it| Some((it.id.clone(), RoomSeen::of(it, &place.placement)?)))
+            .collect();
+        if let [(offer_id, seen)] = shown.as_slice() {
             place.absent_since = None;
-            draft.effects.push(Effect::Release {
-                offer_id,
-                pod: place.pod,
-                placement: Box::new(place.placement.clone()),
-                has_volume,
-            });
+            // Without the volume it is all there only if the volume was never made.
+            if seen.has_volume || seen.reserved.covers(&place.placement.amounts()) {
+                draft.effects.push(Effect::Release {
+                    offer_id: offer_id.clone(),
+                    pod: place.pod,
+                    placement: Box::new(place.placement.clone()),
+                    has_volume: seen.has_volume,
+                    shown: seen.reserved.clone(),
+                });
+            }
+        } else if !shown.is_empty() {
+            // In parts, which are declined and then offered together.
+            place.absent_since = None;
         } else if let Some(newest) = could_show.iter().map(|offer| offer.received).max() {
             let absent_since = *place.absent_since.get_or_insert(newest);
             if newest.since(absent_since) >= ABSENT_AFTER {
@@ -81,7 +91,9 @@ pub(crate) fn forget_what_was_given_back(record: &mut Record, done: &OperationId
         let disk = place.placement.disk.as_ref();
         let has_provider = disk.is_some_and(|disk| disk.source.provider_id.is_some());
         let is_done = place.placement.unreserve_operation() == *done;
-        !(place.can_be_missed && is_done) || has_provider
+        // Of one that was being resized, some may have been in another offer.
+        let is_all = !has_provider && place.placement.is_as_recorded();
+        !(place.can_be_missed && is_done && is_all)
     });
 }
 
@@ -137,12 +149,6 @@ fn note_what_can_be_missed(draft: &mut Draft<'_>) {
         // While it was needed, it was declined like anything else.
         draft.wants_declined_offers |= place.can_be_missed;
     }
-}
-
-/// Whether the offer shows the place, and if so, whether with its volume.
-fn shown(offer: &Offer, place: &AbandonedPlacement) -> Option<bool> {
-    let reserved = offer.reserved.get(&place.placement.reservation_id)?;
-    Some(reserved.volumes.contains_key(&place.placement.volume_id))
 }
 
 fn is_being_given_back(draft: &Draft<'_>, reservation_id: &ReservationId) -> bool {
@@ -207,6 +213,8 @@ mod tests {
                 domain: None,
                 attributes: Default::default(),
                 stage: PlacementStage::Confirmed,
+                resize: None,
+                over_since: None,
             },
             since: Timestamp(1),
             why: String::new(),

@@ -19,6 +19,7 @@
 //! | how do a rolling restart and an update go through the members? | `rolling.rs` |
 //! | when is a database defragmented, and one that is full given room? | `maintenance.rs` |
 //! | what has to be before a member gets another etcd? | `another_etcd.rs` |
+//! | how does a member get other resources in place? | `resizing.rs` |
 //! | how does a member leave that is not wanted any more? | `decommissioning.rs` |
 //! | how is a member paused? | `pausing.rs` |
 //! | what is done about alarms, and about data that differs? | `alarms.rs`, `corruption.rs` |
@@ -70,6 +71,7 @@ mod reconciling;
 pub mod record;
 mod recovery;
 pub mod replacing;
+mod resizing;
 mod restarting;
 mod rolling;
 pub mod target;

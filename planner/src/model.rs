@@ -11,19 +11,21 @@ use crate::leaving;
 use crate::maintenance;
 use crate::membership;
 use crate::observed::{
-    MesosLink, Observed, OfferStream, Session, TaskEnd, TaskSeen, TaskState,
+    MesosLink, Observed, OfferStream, RoomSeen, Session, TaskEnd, TaskSeen, TaskState,
 };
-use crate::offer::{AgentId, ExecutorId, TaskId};
+use crate::offer::{AgentId, ExecutorId, Offer, TaskId};
 use crate::overrides::PlanName;
 use crate::plan_commands;
 use crate::programs::Programs;
 use crate::quorum;
 use crate::reached;
 use crate::record::{
-    EndKind, Failures, Launch, LaunchEnd, Paused, PlacementStage, Record, TargetId,
+    EndKind, Failures, Launch, LaunchEnd, Paused, PlacementStage, Record, Resize,
+    ResizeStage, TargetId,
 };
 use crate::recovery::{self, STEADY_AFTER};
 use crate::replacing;
+use crate::resizing;
 use crate::target::Target;
 use crate::time::Timestamp;
 use crate::trying;
@@ -113,6 +115,7 @@ impl Model {
                 // Offers of an earlier subscription are void; a failed-over
                 // master never heard of them.
                 self.observed.offers.clear();
+                self.observed.room.clear();
                 self.observed.offers_in_doubt.clear();
                 self.observed.stray_tasks.clear();
                 self.observed.mesos = MesosLink::Connected(Session {
@@ -133,6 +136,7 @@ impl Model {
                 self.observed.mesos = MesosLink::Disconnected { why };
             }
             Event::Offers(offers) => {
+                self.note_room(&offers);
                 self.observed
                     .offers
                     .extend(offers.into_iter().map(|offer| (offer.id.clone(), offer)));
@@ -140,7 +144,7 @@ impl Model {
             Event::OfferRescinded(id) => {
                 self.observed.offers.remove(&id);
             }
-            Event::OperationStatus(status) => self.note_operation(status),
+            Event::OperationStatus(status) => self.note_operation(status, now),
             Event::Agents(agents) => {
                 let agents = agents.into_iter().map(|facts| (facts.id.clone(), facts));
                 self.observed.agents = Some(agents.collect());
@@ -205,8 +209,11 @@ impl Model {
             Event::MaintenanceAsked(request) => {
                 maintenance::ask(&mut self.record, &request, now);
             }
-            Event::TargetChanged { id, target } => self.change_target(id, *target),
             Event::SnapshotTaken(taken) => self.record.snapshot = Some(taken),
+            Event::TargetChanged { id, target } => {
+                self.observed.target_since = now;
+                self.change_target(id, *target);
+            }
             Event::NotAtHand { programs, why } => {
                 if self.observed.why_not_at_hand(&programs).is_none() {
                     self.observed.not_at_hand.push((*programs, why));
@@ -245,9 +252,21 @@ impl Model {
         self.observed.snapshot_failed = None;
     }
 
+    /// What agents of places offer is known for longer than the offers are held.
+    fn note_room(&mut self, offers: &[Offer]) {
+        let pods = self.record.pods.values();
+        for placement in pods.filter_map(|pod| pod.placement.as_ref()) {
+            let of_agent = offers.iter().filter(|it| it.agent_id == placement.agent_id);
+            for seen in of_agent.filter_map(|it| RoomSeen::of(it, placement)) {
+                let id = placement.reservation_id.clone();
+                self.observed.room.insert(id, seen);
+            }
+        }
+    }
+
     /// An operation that failed is acted on by the next plan, which sees what
     /// else is known of the placement.
-    fn note_operation(&mut self, status: OperationStatus) {
+    fn note_operation(&mut self, status: OperationStatus, now: Timestamp) {
         match status.verdict {
             OperationVerdict::Open => return,
             OperationVerdict::Done => {
@@ -256,10 +275,20 @@ impl Model {
             }
             OperationVerdict::Failed => {}
         }
-        for (index, pod) in &self.record.pods {
-            let Some(placement) = &pod.placement else {
+        for (index, pod) in &mut self.record.pods {
+            let Some(placement) = &mut pod.placement else {
                 continue;
             };
+            if let Some(Resize {
+                stage: ResizeStage::Asked(asked),
+                ..
+            }) = placement.resize
+                && placement.grow_operation(asked) == status.id
+            {
+                let why = format!("the agent could not reserve: {}", status.words);
+                resizing::note_refused(placement, why, now);
+                continue;
+            }
             let what = if placement.reserve_operation() == status.id {
                 "the agent could not reserve"
             } else if placement.create_operation() == status.id {

@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_launch::{ClusterId, MemberId, PodIndex, Report};
 
-use crate::offer::{AgentFacts, AgentId, Offer, OfferId, ReservationId, TaskId};
+use crate::offer::{
+    AgentFacts, AgentId, Bundle, Offer, OfferId, ReservationId, ReservedBundle, TaskId,
+};
 use crate::programs::Programs;
-use crate::record::Reached;
+use crate::record::{Placement, Reached};
 use crate::time::Timestamp;
 use crate::trying::Trial;
 use crate::waiting::OfferRefusal;
@@ -60,6 +62,10 @@ pub struct Observed {
     pub unknown_reservations: BTreeSet<String>,
     /// Whether offers show the pods' volumes.
     pub volumes_seen: BTreeMap<PodIndex, VolumeSeen>,
+    /// What the newest offers of the agents of places had, by reservation.
+    pub room: BTreeMap<ReservationId, RoomSeen>,
+    /// When another target was last given.
+    pub target_since: Timestamp,
     /// The newest comparison of what members have.
     pub hashes: Option<HashRound>,
     /// How far learners have come, and since when no further.
@@ -310,4 +316,41 @@ pub struct VolumeSeen {
     pub offers: u32,
     /// When the newest of them came.
     pub newest: Timestamp,
+}
+
+/// What an offer of a placement's agent had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomSeen {
+    /// When it came.
+    pub at: Timestamp,
+    /// What could be reserved for the placement: under what it lies on.
+    pub free: Bundle,
+    /// What is reserved for it and was not in use, beside its volume.
+    pub reserved: Bundle,
+    /// Whether its volume was not in use.
+    pub has_volume: bool,
+}
+
+impl RoomSeen {
+    /// What an offer says of a placement; none if it could say nothing.
+    pub(crate) fn of(offer: &Offer, placement: &Placement) -> Option<Self> {
+        if !placement.would_be_in(offer) {
+            return None;
+        }
+        let reserved = offer.reserved.get(&placement.reservation_id);
+        let has_volume = |reserved: &ReservedBundle| {
+            reserved.volumes.contains_key(&placement.volume_id)
+        };
+        Some(RoomSeen {
+            at: offer.received,
+            free: if offer.base == placement.base {
+                offer.free.clone()
+            } else {
+                Bundle::default()
+            },
+            reserved: reserved
+                .map_or_else(Bundle::default, |reserved| reserved.resources.clone()),
+            has_volume: reserved.is_some_and(has_volume),
+        })
+    }
 }

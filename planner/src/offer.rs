@@ -228,6 +228,73 @@ impl Bundle {
             .iter()
             .any(|range| range.begin <= port && port <= range.end)
     }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        *self == Bundle::default()
+    }
+
+    /// Whether it holds all of another one.
+    pub fn covers(&self, other: &Bundle) -> bool {
+        other.without(self).is_empty()
+    }
+
+    /// What of it is not in another one.
+    #[must_use]
+    pub fn without(&self, other: &Bundle) -> Bundle {
+        Bundle {
+            cpus: MilliCpus(self.cpus.0.saturating_sub(other.cpus.0)),
+            mem: Megabytes(self.mem.0.saturating_sub(other.mem.0)),
+            disk: Megabytes(self.disk.0.saturating_sub(other.disk.0)),
+            ports: other.ports.iter().fold(self.ports.clone(), |left, taken| {
+                left.into_iter()
+                    .flat_map(|range| range.without(taken))
+                    .collect()
+            }),
+        }
+    }
+}
+
+impl PortRange {
+    /// What of it is below and above another one.
+    fn without(self, taken: &PortRange) -> impl Iterator<Item = PortRange> {
+        let below = (self.begin < taken.begin).then(|| PortRange {
+            end: self.end.min(taken.begin - 1),
+            ..self
+        });
+        let above = (self.end > taken.end).then(|| PortRange {
+            begin: self.begin.max(taken.end + 1),
+            ..self
+        });
+        below.into_iter().chain(above)
+    }
+}
+
+/// `0.5 cpus, 256 MB of memory, port 2381`.
+impl fmt::Display for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if self.cpus.0 > 0 {
+            parts.push(format!("{} cpus", self.cpus));
+        }
+        if self.mem.0 > 0 {
+            parts.push(format!("{} of memory", self.mem));
+        }
+        if self.disk.0 > 0 {
+            parts.push(format!("{} of disk", self.disk));
+        }
+        parts.extend(self.ports.iter().map(|range| {
+            if range.begin == range.end {
+                format!("port {}", range.begin)
+            } else {
+                format!("ports {} to {}", range.begin, range.end)
+            }
+        }));
+        if parts.is_empty() {
+            parts.push("nothing".to_owned());
+        }
+        f.write_str(&parts.join(", "))
+    }
 }
 
 /// Resources under one of our reservations.

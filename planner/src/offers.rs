@@ -12,6 +12,7 @@ use crate::leaving;
 use crate::observed::OfferStream;
 use crate::offer::OfferId;
 use crate::placing;
+use crate::resizing;
 
 /// How long the same resources are not offered again when something else is
 /// looked for. The SDK's value.
@@ -35,6 +36,9 @@ const REVIVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// If no offer at all has come for this long, REVIVE is sent again, since the
 /// first may have been lost.
 const REVIVE_IF_NOTHING_CAME_FOR: Duration = Duration::from_secs(30);
+
+/// The same where only what nobody needs is to be given back, which has time.
+const REVIVE_WHILE_CLEANING_AFTER: Duration = Duration::from_secs(120);
 
 /// How much offers are wanted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +108,15 @@ pub(crate) fn settle(draft: &mut Draft<'_>) {
         {
             draft.effects.push(Effect::Revive);
         }
-        (OfferStream::Flowing { .. }, Appetite::EmptyPlaces | Appetite::Soon) => {}
+        (OfferStream::Flowing { since, .. }, Appetite::EmptyPlaces) => {
+            let again = since.plus(REVIVE_WHILE_CLEANING_AFTER);
+            if again > draft.now() {
+                draft.wake_at(again);
+            } else if nothing_at_hand {
+                draft.effects.push(Effect::Revive);
+            }
+        }
+        (OfferStream::Flowing { .. }, Appetite::Soon) => {}
     }
 }
 
@@ -120,7 +132,9 @@ fn appetite(draft: &Draft<'_>) -> Appetite {
         .map(|index| {
             if draft.accepts.contains_key(&index) || draft.accept_in_flight(index) {
                 Appetite::Soon
-            } else if placing::wants_place(draft, index) {
+            } else if placing::wants_place(draft, index)
+                || resizing::looks_for_room(draft, index)
+            {
                 Appetite::AnyAgent
             } else if launching::is_to_be_launched(draft, index) {
                 let failures = &draft.pod(index).failures;
@@ -130,6 +144,8 @@ fn appetite(draft: &Draft<'_>) -> Appetite {
                 }
             } else if will_want_offers(draft, index) {
                 Appetite::Soon
+            } else if resizing::looks_for_surplus(draft, index) {
+                Appetite::EmptyPlaces
             } else {
                 Appetite::Nothing
             }

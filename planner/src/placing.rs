@@ -270,6 +270,8 @@ fn take(draft: &mut Draft<'_>, offer: &Offer, disk: Option<Disk>, index: PodInde
         domain: offer.domain.clone(),
         attributes: offer.attributes.clone(),
         stage: PlacementStage::Requested(draft.now()),
+        resize: None,
+        over_since: None,
     };
     draft.refusals.remove(&index);
     draft.volumes_seen.remove(&index);

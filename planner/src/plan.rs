@@ -23,6 +23,7 @@ use crate::placing;
 use crate::reconciling;
 use crate::recovery;
 use crate::replacing;
+use crate::resizing;
 use crate::restarting;
 use crate::rolling;
 use crate::time::Turn;
@@ -55,10 +56,12 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     // What has happened to the pods, before anything is done about it.
     rolling::adopt_recipes(&mut draft);
     own_places::look_for_own_places(&mut draft);
+    resizing::look_for_reserved(&mut draft);
     recovery::settle_ended_launches(&mut draft);
     recovery::note_healthy_pods(&mut draft);
     holding::forget_what_is_over(&mut draft);
     leaving::give_back_places(&mut draft);
+    resizing::give_back_what_is_over(&mut draft);
     birth::look_for_quorum(&mut draft);
     birth::clear_failed_birth(&mut draft);
     // What is to be done, the most urgent first.

@@ -20,7 +20,7 @@ use etcd_launch::{
 
 use crate::maintenance::Maintenance;
 use crate::offer::{
-    AgentId, Attributes, BaseReservation, Disk, Domain, ExecutorId, FrameworkId,
+    AgentId, Attributes, BaseReservation, Bundle, Disk, Domain, ExecutorId, FrameworkId,
     Hostname, Megabytes, Offer, OperationId, ReservationId, TaskId, VolumeId,
 };
 use crate::overrides::Overrides;
@@ -297,6 +297,9 @@ pub struct Updating {
     pub generation: PodGeneration,
     /// What it ran with before; none where nobody knows.
     pub from: Option<Recipe>,
+    /// The resources that it had before, if they change in place.
+    #[serde(default)]
+    pub needs: Option<Needs>,
 }
 
 /// A pod that a target is not tried on again.
@@ -372,6 +375,42 @@ pub struct Placement {
     pub attributes: Attributes,
     /// Whether Mesos has shown the reservation to us since it was asked for.
     pub stage: PlacementStage,
+    /// It is to have other amounts than `needs`.
+    #[serde(default)]
+    pub resize: Option<Resize>,
+    /// Since when more than `needs` may be reserved for it, which is to be given back.
+    #[serde(default)]
+    pub over_since: Option<Timestamp>,
+}
+
+/// Other amounts of resources for a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    /// What it is to have.
+    pub to: Needs,
+    /// How far that is.
+    pub stage: ResizeStage,
+    /// Since when offers that should show what was reserved have not.
+    pub missing_since: Option<Timestamp>,
+}
+
+/// How far a place is on its way to other amounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResizeStage {
+    /// RESERVE of what is lacking was asked for, at this moment. The place is used as
+    /// before.
+    Asked(Timestamp),
+    /// An offer has shown that it is reserved.
+    Reserved,
+    /// The next launch uses the new amounts.
+    AtNextLaunch,
+    /// It came to nothing.
+    Refused {
+        /// When it is tried again.
+        until: Timestamp,
+        /// Why.
+        why: String,
+    },
 }
 
 /// How certain a placement is.
@@ -391,6 +430,40 @@ impl Placement {
         self.disk
             .as_ref()
             .map_or(self.needs.volume, |disk| disk.size)
+    }
+
+    /// What is reserved for it beside its volume, if all is as recorded.
+    pub fn amounts(&self) -> Bundle {
+        self.needs.beside_volume(self.takes_ports())
+    }
+
+    /// Whether the next launch has other amounts.
+    pub(crate) fn next_launch_resizes(&self) -> bool {
+        let resize = self.resize.as_ref();
+        resize.is_some_and(|resize| resize.stage == ResizeStage::AtNextLaunch)
+    }
+
+    /// What the next launch uses.
+    pub(crate) fn needs_of_next_launch(&self) -> Needs {
+        match &self.resize {
+            Some(resize) if resize.stage == ResizeStage::AtNextLaunch => resize.to,
+            _ => self.needs,
+        }
+    }
+
+    /// Whether exactly what `needs` says is reserved, as far as we know.
+    pub(crate) fn is_as_recorded(&self) -> bool {
+        self.resize.is_none() && self.over_since.is_none()
+    }
+
+    /// The name of the operation, asked for at this moment, that reserves more.
+    pub fn grow_operation(&self, asked: Timestamp) -> OperationId {
+        OperationId(format!("grow__{}__{}", self.reservation_id, asked.0))
+    }
+
+    /// The name of the operation, asked for at this moment, that gives some back.
+    pub fn shrink_operation(&self, asked: Timestamp) -> OperationId {
+        OperationId(format!("shrink__{}__{}", self.reservation_id, asked.0))
     }
 
     /// Whether members there take fixed ports of the agent.

@@ -25,8 +25,10 @@ use crate::record::{
     Updating,
 };
 use crate::replacing;
+use crate::resizing;
+use crate::resizing::Step;
 use crate::restarting;
-use crate::target::{Needs, Recipe, Target};
+use crate::target::{Recipe, Target};
 use crate::trying::{self, Tried};
 use crate::waiting::WaitingReason;
 
@@ -66,12 +68,13 @@ fn differs(model: &Model, pod: &Pod) -> bool {
     let was_launched = votes(pod) && pod.launch.is_some();
     let is_other = pod.recipe.as_ref() != Some(&model.target.recipe());
     was_launched
-        && (is_other || is_misplaced(model, pod))
+        && (is_other
+            || is_misplaced(model, pod)
+            || resizing::wanted(model, pod).is_some())
         && kept_back(model, pod).is_none()
 }
 
-/// Whether a voter's place is not what the target wants, so that it has to move. Its
-/// reservation cannot be changed while its task uses it.
+/// Whether a voter's place cannot become what the target wants, so that it has to move.
 fn is_misplaced(model: &Model, pod: &Pod) -> bool {
     let target = &model.target;
     // Founders' ids are made from their places.
@@ -81,17 +84,12 @@ fn is_misplaced(model: &Model, pod: &Pod) -> bool {
     let Some(placement) = pod.placement.as_ref().filter(|_| votes(pod)) else {
         return false;
     };
+    let (has, wants) = (&placement.needs, &target.needs);
     let is_whole_disk = target.disk.kind() == Some(DiskKind::Mount);
-    let holds_enough = is_whole_disk && placement.volume_size() >= target.needs.volume;
-    let needs = Needs {
-        volume: if holds_enough {
-            target.needs.volume
-        } else {
-            placement.needs.volume
-        },
-        ..placement.needs
-    };
-    needs != target.needs || is_elsewhere(target, placement)
+    let holds_enough = is_whole_disk && placement.volume_size() >= wants.volume;
+    let is_other_volume = has.volume != wants.volume && !holds_enough;
+    // The peer port is part of the member's address in etcd.
+    is_other_volume || has.peer_port != wants.peer_port || is_elsewhere(target, placement)
 }
 
 /// Whether a place is of another kind than those of the target: on another kind of
@@ -204,7 +202,18 @@ pub(crate) fn roll_one_pod(draft: &mut Draft<'_>) {
     }
     let has_recipe = draft.pod(next).recipe.as_ref() == Some(&recipe);
     let is_update = plan == PlanName::Update;
-    if is_update && is_whole && is_misplaced(draft.model, draft.pod(next)) {
+    let mut moves = is_misplaced(draft.model, draft.pod(next));
+    if is_update && is_whole && !moves {
+        match resizing::prepare(draft, next) {
+            Step::Restart => {}
+            Step::Move => moves = true,
+            Step::Wait(reason) => {
+                draft.wait(next, reason);
+                return;
+            }
+        }
+    }
+    if is_update && is_whole && moves {
         match replacing::judge(draft.model, next, Exchange::JoinFirst) {
             Ok(()) => {
                 begin_move(draft, next);
@@ -286,9 +295,13 @@ fn hold(draft: &Draft<'_>, index: PodIndex, plan: PlanName) -> Option<WaitingRea
             why: why.to_owned(),
         });
     }
-    awaits_approval(draft.model, record).then(|| WaitingReason::AwaitsApproval {
-        part: PlanPart::phase(PlanName::Update, PhaseName::agents()),
-    })
+    if awaits_approval(draft.model, record) {
+        return Some(WaitingReason::AwaitsApproval {
+            part: PlanPart::phase(PlanName::Update, PhaseName::agents()),
+        });
+    }
+    let stays = !is_misplaced(draft.model, draft.pod(index));
+    resizing::hold(draft, index).filter(|_| stays)
 }
 
 /// Whether the update's canary is well, and an operator has to approve the rest.
@@ -389,13 +402,20 @@ fn outgrown_quota(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
 /// had now.
 fn begin_update(draft: &mut Draft<'_>, index: PodIndex, recipe: Recipe) {
     let now = draft.now();
+    let needs = resizing::begin(draft, index);
     let pod = draft.pod_mut(index);
     pod.failures = Failures::default();
     let from = pod.recipe.replace(recipe);
+    // Who has not become well since the last change goes back to what was before it.
+    let (from, needs) = match pod.updating.take() {
+        Some(last) => (last.from, last.needs.or(needs)),
+        None => (from, needs),
+    };
     pod.updating = Some(Updating {
         since: now,
         generation: pod.generation,
         from,
+        needs,
     });
 }
 
@@ -409,6 +429,7 @@ fn begin_move(draft: &mut Draft<'_>, index: PodIndex) {
         since: now,
         generation: pod.generation,
         from: pod.recipe.clone(),
+        needs: None,
     });
 }
 
@@ -489,6 +510,7 @@ fn give_up(draft: &mut Draft<'_>, index: PodIndex, updating: Updating, why: Stri
     let pod = draft.pod_mut(index);
     pod.updating = None;
     if goes_back {
+        resizing::go_back(pod, updating.needs);
         pod.recipe = updating.from;
         pod.failures = Failures::default();
         pod.restart_asked = true;

@@ -8,7 +8,7 @@ use etcd_config::DeployStrategy;
 use etcd_config::placement::PlacementConstraints;
 use etcd_launch::{PodIndex, Scheme, Tuning};
 
-use crate::offer::{DiskKind, DiskSource, Megabytes, MilliCpus};
+use crate::offer::{Bundle, DiskKind, DiskSource, Megabytes, MilliCpus, PortRange};
 use crate::programs::Programs;
 
 /// The wanted state of the service. Immutable once stored; the record points
@@ -273,6 +273,25 @@ impl Needs {
     /// All memory of the pod.
     pub fn total_mem(&self) -> Megabytes {
         Megabytes(self.mem.0 + self.executor_mem.0)
+    }
+
+    /// All that is reserved for the pod beside its volume.
+    pub fn beside_volume(&self, takes_ports: bool) -> Bundle {
+        let mut ports = Vec::new();
+        if takes_ports {
+            let mut both = [self.client_port, self.peer_port];
+            both.sort_unstable();
+            ports.extend(both.map(|port| PortRange {
+                begin: port,
+                end: port,
+            }));
+        }
+        Bundle {
+            cpus: self.total_cpus(),
+            mem: self.total_mem(),
+            disk: self.executor_disk,
+            ports,
+        }
     }
 
     /// All disk of the pod.

@@ -79,6 +79,36 @@ pub enum WaitingReason {
         /// Why the wanted etcd could not be had on its agent, if it could not.
         not_had: Option<String>,
     },
+    /// It is to have more than its agent has.
+    NoRoomToGrow {
+        /// Which pod.
+        pod: PodIndex,
+        /// On which host.
+        hostname: Hostname,
+        /// What more it is to have.
+        wanted: String,
+        /// What of that is not offered.
+        lacking: String,
+    },
+    /// It is to have more, and its agent has not said what it has.
+    RoomUnknown {
+        /// On which host.
+        hostname: Hostname,
+    },
+    /// What it is to have more is being reserved.
+    Growing {
+        /// On which host.
+        hostname: Hostname,
+        /// What more.
+        wanted: String,
+    },
+    /// What it is to have more was not reserved.
+    GrowthRefused {
+        /// On which host.
+        hostname: Hostname,
+        /// Why not.
+        why: String,
+    },
     /// The member did not become well with what the target wants.
     UpdateFailed {
         /// What went wrong.
@@ -249,6 +279,10 @@ impl WaitingReason {
             WaitingReason::OthersNotWell { .. } => "others_not_well",
             WaitingReason::CannotMove { .. } => "cannot_move",
             WaitingReason::TryingOptions { .. } => "trying_options",
+            WaitingReason::NoRoomToGrow { .. } => "no_room_to_grow",
+            WaitingReason::RoomUnknown { .. } => "room_unknown",
+            WaitingReason::Growing { .. } => "growing",
+            WaitingReason::GrowthRefused { .. } => "growth_refused",
             WaitingReason::UpdateFailed { .. } => "update_failed",
             WaitingReason::UpdateStopped { .. } => "update_stopped",
             WaitingReason::VolumeKept { .. } => "volume_kept",
@@ -347,6 +381,28 @@ impl fmt::Display for WaitingReason {
             WaitingReason::TryingOptions { not_had: Some(why) } => write!(
                 f,
                 "its agent cannot get the wanted etcd, so the member is not touched: {why}"
+            ),
+            WaitingReason::NoRoomToGrow {
+                pod,
+                hostname,
+                wanted,
+                lacking,
+            } => write!(
+                f,
+                "it is to have {wanted} more, and {hostname} does not offer {lacking} of \
+                 that; it goes on when there is room, and takes another agent with \
+                 service.move_on_resize = true or `pod replace {pod}`"
+            ),
+            WaitingReason::RoomUnknown { hostname } => {
+                write!(f, "{hostname} has not offered yet what it has room for")
+            }
+            WaitingReason::Growing { hostname, wanted } => {
+                write!(f, "{wanted} more are being reserved for it on {hostname}")
+            }
+            WaitingReason::GrowthRefused { hostname, why } => write!(
+                f,
+                "what it is to have more on {hostname} was not reserved, and is asked \
+                 for again: {why}"
             ),
             WaitingReason::UpdateFailed { why, went_back } => {
                 write!(f, "it does not run with the new target: {why}; ")?;

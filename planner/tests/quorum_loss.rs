@@ -154,6 +154,8 @@ fn voter(index: u16) -> Pod {
             domain: None,
             attributes: BTreeMap::new(),
             stage: PlacementStage::Confirmed,
+            resize: None,
+            over_since: None,
         }),
         launch: Some(Launch {
             task_id: TaskId(format!("task-{index}")),

@@ -152,10 +152,12 @@ pub fn mesos_call(
             pod,
             placement,
             has_volume,
+            shown,
         } => {
             let reserver = &frame.reserver;
+            let there = (*has_volume, shown);
             let messages =
-                operations::release(reserver, *pod, placement, *has_volume, feedback);
+                operations::release(reserver, *pod, placement, there, feedback);
             accept(&offer_id.0, messages)
         }
         Effect::Decline { offers, refuse } => Call {
@@ -280,6 +282,22 @@ fn operation_messages(
         }
         Operation::CreateVolume(placement) => {
             operations::create(reserver, pod, placement, feedback)
+        }
+        Operation::ReserveMore {
+            id,
+            placement,
+            amount,
+        } => {
+            let what = (placement.as_ref(), amount);
+            operations::reserve_more(reserver, pod, what, id, feedback)
+        }
+        Operation::UnreserveSurplus {
+            id,
+            placement,
+            amount,
+        } => {
+            let what = (placement.as_ref(), amount);
+            operations::unreserve_surplus(reserver, pod, what, id, feedback)
         }
         // Mesos tells of a launch by the task's statuses, and takes no name
         // for it.

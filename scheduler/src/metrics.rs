@@ -262,7 +262,8 @@ const SDK_TASK_STATES: [&str; 14] = [
 
 fn operation_name(operation: &Operation) -> &'static str {
     match operation {
-        Operation::Reserve(_) => SDK_OPERATIONS[0],
+        Operation::Reserve(_) | Operation::ReserveMore { .. } => SDK_OPERATIONS[0],
+        Operation::UnreserveSurplus { .. } => "unreserve",
         Operation::CreateVolume(_) => SDK_OPERATIONS[1],
         Operation::Launch(_) => SDK_OPERATIONS[2],
     }

@@ -132,6 +132,8 @@ fn pod(index: u16) -> Pod {
             domain: None,
             attributes: BTreeMap::new(),
             stage: PlacementStage::Confirmed,
+            resize: None,
+            over_since: None,
         }),
         launch: Some(Launch {
             task_id: TaskId(format!("etcd__etcd-{index}-node__{index}")),

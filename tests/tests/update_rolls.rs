@@ -5,10 +5,13 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use etcd_api::ServiceStatus;
 use etcd_tests::UnderClients;
 use etcd_tests::service::{is_healthy, member_ids, task_ids};
+use mesos_v1::v1::Resource;
+use mesos_v1::{Access, OperatorClient};
 use serde_json::{Value, json};
 
 async fn update(service: &UnderClients, options: &Value) {
@@ -69,11 +72,80 @@ async fn a_tunable_is_changed_in_place_though_the_scheduler_is_killed() {
     wait_until_update_is_complete(&service).await;
 }
 
+/// More memory is reserved under the places that there are, and members are restarted
+/// on them; less memory is given back.
 #[tokio::test]
-async fn other_resources_take_other_places() {
+async fn memory_changes_in_place() {
+    let mut service = UnderClients::on_agents(3).await.unwrap();
+    let before = service.before.clone();
+    for mem in [288_u64, 192] {
+        let old = task_ids(&service.status().await.unwrap());
+        update(&service, &json!({"node": {"mem": mem}})).await;
+        let all_restarted = |status: &ServiceStatus| {
+            let new = task_ids(status);
+            is_healthy(status) && new.iter().all(|task| !old.contains(task))
+        };
+        let what = "all run with other memory";
+        let after = service.wait_for(what, all_restarted).await.unwrap();
+        assert_eq!(member_ids(&after), member_ids(&before), "in place");
+        assert_eq!(places(&after), places(&before), "in place");
+        wait_until_update_is_complete(&service).await;
+        wait_until_mesos_has(&service, mem).await;
+    }
+    let (_, longest_gap) = service.wait_until_well().await.unwrap();
+    println!("longest gap {} ms", longest_gap.as_millis());
+}
+
+/// Memory of each executor, with the tests' options.
+const EXECUTOR_MEM: u64 = 32;
+
+/// Waits until tasks have so much memory, and agents nothing more reserved for them.
+async fn wait_until_mesos_has(service: &UnderClients, mem: u64) {
+    let master = service.cluster.master_address().to_string();
+    let operator =
+        OperatorClient::new(master.parse().unwrap(), &Access::default()).unwrap();
+    let mut found = (Vec::new(), Vec::new());
+    for _ in 0..300 {
+        let tasks = operator.get_tasks().await.unwrap().tasks;
+        let agents = operator.get_agents().await.unwrap().agents;
+        let of_tasks = tasks.iter().map(|task| memory(&task.resources, |_| true));
+        let reserved = agents.iter().map(|agent| {
+            let is_reserved = |resource: &Resource| !resource.reservations.is_empty();
+            memory(&agent.total_resources, is_reserved)
+        });
+        found = (of_tasks.collect(), reserved.collect());
+        if found == (vec![mem; 3], vec![mem + EXECUTOR_MEM; 3]) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("memory of tasks, and reserved on agents: {found:?}; wanted: {mem}");
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole megabytes"
+)]
+fn memory(resources: &[Resource], which: impl Fn(&Resource) -> bool) -> u64 {
+    let mem = resources.iter().filter(|it| it.name == "mem" && which(it));
+    let values = mem.map(|it| it.scalar.as_ref().map_or(0.0, |scalar| scalar.value));
+    values.sum::<f64>() as u64
+}
+
+/// Where the pods are.
+fn places(status: &ServiceStatus) -> Vec<(String, Option<String>)> {
+    let pods = status.pods.iter();
+    pods.map(|pod| (pod.name.clone(), pod.address.clone()))
+        .collect()
+}
+
+#[tokio::test]
+async fn other_disks_take_other_places() {
     let mut service = UnderClients::on_agents(4).await.unwrap();
     let before = service.before.clone();
-    update(&service, &json!({"node": {"mem": 288}})).await;
+    let disk = 704;
+    update(&service, &json!({"node": {"disk": disk}})).await;
     let old = member_ids(&before);
     let all_moved = |status: &ServiceStatus| {
         let new = member_ids(status);

@@ -8,6 +8,7 @@ mod changes;
 mod corruption;
 mod failures;
 mod maintenance;
+mod resizing;
 mod trying;
 
 use std::collections::BTreeMap;
@@ -147,6 +148,8 @@ fn pod(index: u16) -> Pod {
             domain: None,
             attributes: BTreeMap::new(),
             stage: PlacementStage::Confirmed,
+            resize: None,
+            over_since: None,
         }),
         launch: Some(Launch {
             task_id: TaskId(format!("task-{index}")),

@@ -350,6 +350,27 @@ fn databases_are_defragmented_in_peace() {
     });
 }
 
+/// Nothing but resources changes, often, while all kinds of things break.
+#[test]
+fn resources_change() {
+    check_all("resources change", |seed| {
+        let faults = Faults {
+            until: 200,
+            crash: 40,
+            breakage: 30,
+            resizes: 15,
+            ..Faults::NONE
+        };
+        let members = by_seed(seed, &[3, 3, 1, 5]);
+        let spare = by_seed(seed, &[0, 2]);
+        run(
+            seed,
+            service(members, spare, DeployStrategy::Parallel),
+            faults,
+        )
+    });
+}
+
 #[test]
 fn members_that_are_down_are_replaced_by_themselves() {
     check_all("members that are down are replaced by themselves", |seed| {

@@ -53,7 +53,9 @@ pub(crate) struct Agent {
 
 struct Reserved {
     pod: PodIndex,
-    needs: Needs,
+    /// Beside the volume.
+    amounts: Bundle,
+    volume_size: Megabytes,
     volumes: BTreeMap<VolumeId, Disk>,
 }
 
@@ -108,6 +110,8 @@ pub(crate) struct Faults {
     pub(crate) changes: u64,
     /// An operator wants databases defragmented, once in so many ticks; 0 for never.
     pub(crate) maintenance: u64,
+    /// An operator changes the resources of members, once in so many ticks; 0 for never.
+    pub(crate) resizes: u64,
     /// The last agent has no room for so many ticks.
     pub(crate) last_agent_is_full: u64,
 }
@@ -124,6 +128,7 @@ impl Faults {
         hands: 0,
         changes: 0,
         maintenance: 0,
+        resizes: 0,
         last_agent_is_full: 0,
     };
 }
@@ -591,9 +596,9 @@ impl World {
                         && restarted_since(pod)
                         && pod.recipe.as_ref() == Some(&self.model.target.recipe())
                         && pod.placement.as_ref().is_some_and(|placement| {
-                            // One alone has nowhere to go.
-                            let alone = self.model.target.members == 1;
-                            alone || placement.needs == self.model.target.needs
+                            placement.needs == self.model.target.needs
+                                && placement.resize.is_none()
+                                && placement.over_since.is_none()
                         })
                 }) && quorum::is_healthy_voter_seen(&self.model, index)
             })
@@ -625,6 +630,37 @@ impl World {
         let unknown = &self.model.observed.unknown_reservations;
         if !unknown.is_empty() {
             return Err(format!("reservations that nobody knows: {unknown:?}"));
+        }
+        self.check_reserved()
+    }
+
+    /// What agents have reserved for members is what the record says, and nothing else
+    /// is reserved but what is to be given back.
+    fn check_reserved(&self) -> Result<(), String> {
+        let record = &self.model.record;
+        let of_pods = record
+            .pods
+            .values()
+            .filter_map(|pod| pod.placement.as_ref());
+        let of_pods: BTreeMap<&ReservationId, &Placement> =
+            of_pods.map(|at| (&at.reservation_id, at)).collect();
+        let given_up = record
+            .abandoned
+            .iter()
+            .map(|old| &old.placement.reservation_id);
+        let given_up: BTreeSet<&ReservationId> = given_up.collect();
+        let present = self.agents.iter().filter(|agent| !agent.gone);
+        for (id, held) in present.flat_map(|agent| &agent.reserved) {
+            match of_pods.get(id) {
+                Some(placement) => {
+                    let (held, recorded) = (&held.amounts, placement.amounts());
+                    if !held.covers(&recorded) || !recorded.covers(held) {
+                        return Err(format!("{held} reserved, and recorded {recorded}"));
+                    }
+                }
+                None if given_up.contains(id) => {}
+                None => return Err(format!("{} is left over: {id}", held.amounts)),
+            }
         }
         Ok(())
     }

@@ -5,9 +5,11 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use etcd_launch::PodIndex;
+use etcd_planner::Timestamp;
 use etcd_planner::effect::{LaunchOrder, Operation};
 use etcd_planner::offer::{
-    BaseReservation, Disk, DiskKind, DiskSource, Domain, ExecutorId, Megabytes, TaskId,
+    BaseReservation, Bundle, Disk, DiskKind, DiskSource, Domain, ExecutorId, Megabytes,
+    MilliCpus, PortRange, TaskId,
 };
 use etcd_planner::record::Placement;
 use etcd_planner::target::{Network, VirtualNetwork};
@@ -171,11 +173,15 @@ fn messages(placement: &Placement, feedback: Feedback) -> Vec<v1::offer::Operati
             Operation::CreateVolume(place) => {
                 operations::create(reserver, pod, &place, feedback)
             }
-            Operation::Launch(_) => Vec::new(),
+            _ => Vec::new(),
         });
     }
     messages.extend(operations::release(
-        reserver, pod, placement, true, feedback,
+        reserver,
+        pod,
+        placement,
+        (true, &placement.amounts()),
+        feedback,
     ));
     messages
 }
@@ -203,6 +209,45 @@ fn a_place_on_a_pre_reserved_whole_disk() {
         ..placement()
     };
     check("place_mount.txt", &messages(&place, Feedback::Told));
+}
+
+/// What more is reserved has the very labels of the rest, so that Mesos takes both for
+/// one; what is over goes back as it is.
+#[test]
+fn a_place_that_is_resized() {
+    let reserver = &frame().reserver;
+    let (pod, placement) = (PodIndex(0), placement());
+    let port = |port: u16| PortRange {
+        begin: port,
+        end: port,
+    };
+    let more = Bundle {
+        cpus: MilliCpus(500),
+        mem: Megabytes(512),
+        disk: Megabytes(0),
+        ports: vec![port(4001), port(4002)],
+    };
+    let less = Bundle {
+        disk: Megabytes(128),
+        ports: vec![port(2379)],
+        ..Bundle::default()
+    };
+    let asked = Timestamp(7);
+    let mut messages = operations::reserve_more(
+        reserver,
+        pod,
+        (&placement, &more),
+        &placement.grow_operation(asked),
+        Feedback::Told,
+    );
+    messages.extend(operations::unreserve_surplus(
+        reserver,
+        pod,
+        (&placement, &less),
+        &placement.shrink_operation(asked),
+        Feedback::Untold,
+    ));
+    check("place_resized.txt", &messages);
 }
 
 #[test]

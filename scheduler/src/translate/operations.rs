@@ -2,7 +2,7 @@
 
 use etcd_launch::PodIndex;
 use etcd_planner::event::{OperationStatus, OperationVerdict};
-use etcd_planner::offer::OperationId;
+use etcd_planner::offer::{Bundle, OperationId};
 use etcd_planner::record::Placement;
 use mesos_v1::v1;
 use mesos_v1::v1::offer::Operation;
@@ -48,12 +48,36 @@ pub fn create(
     named(vec![volume], Operation::create, &id, feedback)
 }
 
-/// The operations that give a place back.
+/// The operation that reserves more for a place.
+pub fn reserve_more(
+    reserver: &Reserver,
+    pod: PodIndex,
+    (placement, amount): (&Placement, &Bundle),
+    id: &OperationId,
+    feedback: Feedback,
+) -> Vec<Operation> {
+    let resources = reserver.amounts(pod, placement, amount);
+    named(resources, Operation::reserve, id, feedback)
+}
+
+/// The operation that gives back some of what is reserved for a place.
+pub fn unreserve_surplus(
+    reserver: &Reserver,
+    pod: PodIndex,
+    (placement, amount): (&Placement, &Bundle),
+    id: &OperationId,
+    feedback: Feedback,
+) -> Vec<Operation> {
+    let resources = reserver.amounts(pod, placement, amount);
+    named(resources, Operation::unreserve, id, feedback)
+}
+
+/// The operations that give a place back: its volume, and what else of it is shown.
 pub fn release(
     reserver: &Reserver,
     pod: PodIndex,
     placement: &Placement,
-    has_volume: bool,
+    (has_volume, shown): (bool, &Bundle),
     feedback: Feedback,
 ) -> Vec<Operation> {
     let mut operations = Vec::new();
@@ -63,7 +87,16 @@ pub fn release(
         operations.extend(named(vec![volume], Operation::destroy, &id, feedback));
     }
     let id = placement.unreserve_operation();
-    let resources = reserver.reserved(pod, placement);
+    // Of a volume that was never made, the share of the agent's own disk is shown.
+    let resources = if has_volume {
+        reserver.with_volume(pod, placement, shown)
+    } else {
+        let mut resources = reserver.amounts(pod, placement, shown);
+        if placement.disk.is_some() {
+            resources.push(reserver.disk_of_volume(pod, placement));
+        }
+        resources
+    };
     operations.extend(named(resources, Operation::unreserve, &id, feedback));
     operations
 }

@@ -3,7 +3,7 @@
 //! differs from what was reserved is not ours to use.
 
 use etcd_launch::{DATA_DIRECTORY, PodIndex};
-use etcd_planner::offer::{Megabytes, MilliCpus};
+use etcd_planner::offer::{Bundle, Megabytes, MilliCpus, PortRange};
 use etcd_planner::record::Placement;
 use mesos_v1::v1;
 
@@ -34,21 +34,47 @@ pub struct Reserver {
 impl Reserver {
     /// All resources of a placement before its volume is created.
     pub fn reserved(&self, pod: PodIndex, placement: &Placement) -> Vec<v1::Resource> {
-        let needs = &placement.needs;
-        let (on_root, beside) = match placement.disk {
-            None => (needs.total_disk(), None),
-            Some(_) => (
-                needs.executor_disk,
-                Some(self.disk_of_volume(pod, placement)),
-            ),
+        self.with_volume(pod, placement, &placement.amounts())
+    }
+
+    /// What the volume of a placement is made of, and these amounts.
+    pub fn with_volume(
+        &self,
+        pod: PodIndex,
+        placement: &Placement,
+        amounts: &Bundle,
+    ) -> Vec<v1::Resource> {
+        if placement.disk.is_some() {
+            let mut resources = self.amounts(pod, placement, amounts);
+            resources.push(self.disk_of_volume(pod, placement));
+            return resources;
+        }
+        let disk = Megabytes(amounts.disk.0 + placement.volume_size().0);
+        let amounts = Bundle {
+            disk,
+            ..amounts.clone()
         };
-        let mut resources = vec![
-            self.cpus(pod, placement, needs.total_cpus()),
-            self.mem(pod, placement, needs.total_mem()),
-            self.disk(pod, placement, on_root),
-        ];
-        resources.extend(beside);
-        resources.extend(self.ports(pod, placement));
+        self.amounts(pod, placement, &amounts)
+    }
+
+    /// Amounts of resources under the reservation of a placement.
+    pub fn amounts(
+        &self,
+        pod: PodIndex,
+        placement: &Placement,
+        amounts: &Bundle,
+    ) -> Vec<v1::Resource> {
+        let mut resources = Vec::new();
+        if amounts.cpus.0 > 0 {
+            resources.push(self.cpus(pod, placement, amounts.cpus));
+        }
+        if amounts.mem.0 > 0 {
+            resources.push(self.mem(pod, placement, amounts.mem));
+        }
+        if amounts.disk.0 > 0 {
+            resources.push(self.disk(pod, placement, amounts.disk));
+        }
+        resources.extend(self.ports(pod, placement, &amounts.ports));
         resources
     }
 
@@ -69,7 +95,11 @@ impl Reserver {
     }
 
     /// What the volume is made of.
-    fn disk_of_volume(&self, pod: PodIndex, placement: &Placement) -> v1::Resource {
+    pub(super) fn disk_of_volume(
+        &self,
+        pod: PodIndex,
+        placement: &Placement,
+    ) -> v1::Resource {
         let mut resource = self.disk(pod, placement, placement.volume_size());
         if let Some(disk) = &placement.disk {
             let provider_id = disk.source.provider_id.clone();
@@ -102,7 +132,7 @@ impl Reserver {
             self.cpus(pod, placement, needs.cpus),
             self.mem(pod, placement, needs.mem),
         ];
-        resources.extend(self.ports(pod, placement));
+        resources.extend(self.ports(pod, placement, &placement.amounts().ports));
         resources
     }
 
@@ -146,31 +176,25 @@ impl Reserver {
         }
     }
 
-    fn ports(&self, pod: PodIndex, placement: &Placement) -> Option<v1::Resource> {
-        if !placement.takes_ports() {
-            return None;
-        }
-        let mut ports = [placement.needs.client_port, placement.needs.peer_port];
-        ports.sort_unstable();
+    fn ports(
+        &self,
+        pod: PodIndex,
+        placement: &Placement,
+        ports: &[PortRange],
+    ) -> Option<v1::Resource> {
         // Mesos joins neighbouring ranges; ours must look as its own do.
-        let [first, second] = ports.map(u64::from);
-        let range = if second == first + 1 {
-            vec![v1::value::Range {
-                begin: first,
-                end: second,
-            }]
-        } else {
-            [first, second]
-                .map(|port| v1::value::Range {
-                    begin: port,
-                    end: port,
-                })
-                .to_vec()
-        };
-        Some(v1::Resource {
+        let mut joined: Vec<v1::value::Range> = Vec::new();
+        for range in ports {
+            let (begin, end) = (u64::from(range.begin), u64::from(range.end));
+            match joined.last_mut() {
+                Some(last) if last.end + 1 >= begin => last.end = last.end.max(end),
+                _ => joined.push(v1::value::Range { begin, end }),
+            }
+        }
+        (!joined.is_empty()).then(|| v1::Resource {
             name: "ports".to_owned(),
             r#type: v1::value::Type::Ranges.into(),
-            ranges: Some(v1::value::Ranges { range }),
+            ranges: Some(v1::value::Ranges { range: joined }),
             ..self.reservation(pod, placement)
         })
     }

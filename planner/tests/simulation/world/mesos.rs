@@ -48,32 +48,53 @@ impl World {
         }
     }
 
-    pub(super) fn offer_of(&self, number: usize, id: OfferId) -> Offer {
+    /// What nobody has reserved on an agent.
+    fn free_on(&self, number: usize) -> Bundle {
         let agent = &self.agents[number];
-        let in_use: BTreeSet<&ReservationId> = self
-            .tasks
-            .values()
-            .filter(|task| task.agent == number)
-            .map(|task| &task.placement.reservation_id)
-            .collect();
         let is_full = agent.poor_until > self.tick;
-        let mut free = Bundle {
+        let all = Bundle {
             cpus: MilliCpus(if is_full { 100 } else { 4000 }),
             mem: Megabytes(8192),
             disk: Megabytes(20_000),
             ports: vec![PortRange {
                 begin: 2379,
-                end: 2380,
+                end: 2389,
             }],
         };
+        agent.reserved.values().fold(all, |free, held| {
+            let volume = Bundle {
+                disk: held.volume_size,
+                ..Bundle::default()
+            };
+            free.without(&held.amounts).without(&volume)
+        })
+    }
+
+    /// What tasks on an agent use of a reservation, beside its volume; none if none
+    /// runs there.
+    fn used_of(&self, number: usize, id: &ReservationId) -> Option<Bundle> {
+        let mut tasks = self.tasks.values();
+        let task = tasks
+            .find(|task| task.agent == number && task.placement.reservation_id == *id)?;
+        Some(task.placement.amounts())
+    }
+
+    pub(super) fn offer_of(&self, number: usize, id: OfferId) -> Offer {
+        let agent = &self.agents[number];
+        let free = self.free_on(number);
         let mut reserved = BTreeMap::new();
         for (reservation_id, held) in &agent.reserved {
-            let needs = &held.needs;
-            free.cpus.0 = free.cpus.0.saturating_sub(needs.total_cpus().0);
-            free.mem.0 -= needs.total_mem().0;
-            free.disk.0 -= needs.total_disk().0;
-            let ports = std::mem::take(&mut free.ports);
-            if in_use.contains(reservation_id) {
+            let used = self.used_of(number, reservation_id);
+            let volumes = match used {
+                Some(_) => BTreeMap::new(),
+                None => held
+                    .volumes
+                    .keys()
+                    .map(|id| (id.clone(), held.volume_size))
+                    .collect(),
+            };
+            let resources = held.amounts.without(&used.unwrap_or_default());
+            if resources.is_empty() && volumes.is_empty() {
                 continue;
             }
             reserved.insert(
@@ -81,17 +102,8 @@ impl World {
                 ReservedBundle {
                     pod: Some(held.pod),
                     framework_id: Some(FrameworkId("f".into())),
-                    resources: Bundle {
-                        cpus: needs.total_cpus(),
-                        mem: needs.total_mem(),
-                        disk: needs.executor_disk,
-                        ports,
-                    },
-                    volumes: held
-                        .volumes
-                        .keys()
-                        .map(|id| (id.clone(), needs.volume))
-                        .collect(),
+                    resources,
+                    volumes,
                 },
             );
         }
@@ -171,8 +183,9 @@ impl World {
             Effect::Release {
                 offer_id,
                 placement,
+                shown,
                 ..
-            } => self.release(offer_id, placement),
+            } => self.release(offer_id, placement, shown),
             Effect::Decline { offers, refuse } => {
                 let until = self.now.plus(*refuse);
                 for agent in &mut self.agents {
@@ -364,7 +377,8 @@ impl World {
                         placement.reservation_id.clone(),
                         Reserved {
                             pod: PodIndex(0),
-                            needs: placement.needs,
+                            amounts: placement.amounts(),
+                            volume_size: placement.volume_size(),
                             volumes: BTreeMap::new(),
                         },
                     );
@@ -379,13 +393,41 @@ impl World {
                             .insert(placement.volume_id.clone(), Disk::default());
                     }
                 }
-                Operation::Reserve(_) | Operation::CreateVolume(_) => {}
+                Operation::ReserveMore {
+                    placement, amount, ..
+                } if up => {
+                    let dropped = self.faulty() && self.chance.once_in(10);
+                    if dropped || !self.free_on(number).covers(amount) {
+                        self.note(|| format!("{amount} more are not reserved"));
+                        return Ok(());
+                    }
+                    let id = &placement.reservation_id;
+                    if let Some(held) = self.agents[number].reserved.get_mut(id) {
+                        add(&mut held.amounts, amount);
+                    }
+                }
+                Operation::UnreserveSurplus {
+                    placement, amount, ..
+                } if up => {
+                    let id = &placement.reservation_id;
+                    let used = self.used_of(number, id).unwrap_or_default();
+                    if let Some(held) = self.agents[number].reserved.get_mut(id)
+                        && held.amounts.without(&used).covers(amount)
+                    {
+                        held.amounts = held.amounts.without(amount);
+                    }
+                }
+                Operation::Reserve(_)
+                | Operation::CreateVolume(_)
+                | Operation::ReserveMore { .. }
+                | Operation::UnreserveSurplus { .. } => {}
                 Operation::Launch(order) => {
                     let held = self.agents[number]
                         .reserved
                         .get(&order.placement.reservation_id);
                     let has_volume = held.is_some_and(|held| {
                         held.volumes.contains_key(&order.placement.volume_id)
+                            && held.amounts.covers(&order.placement.amounts())
                     });
                     if !up || !has_volume {
                         self.tell(
@@ -420,18 +462,27 @@ impl World {
         &mut self,
         offer_id: &OfferId,
         placement: &Placement,
+        shown: &Bundle,
     ) -> Result<(), String> {
         let number = self
             .agent_number(&placement.agent_id)
             .ok_or("no such agent")?;
+        let is_used = self.used_of(number, &placement.reservation_id).is_some();
         let agent = &mut self.agents[number];
         if agent.offered.as_ref() != Some(offer_id) {
             return Err("the offer is void".into());
         }
         agent.offered = None;
-        let Some(held) = agent.reserved.remove(&placement.reservation_id) else {
+        let Some(mut held) = agent.reserved.remove(&placement.reservation_id) else {
             return Ok(());
         };
+        let left = held.amounts.without(shown);
+        if is_used || !left.is_empty() {
+            held.amounts = left;
+            let id = placement.reservation_id.clone();
+            agent.reserved.insert(id, held);
+            return Ok(());
+        }
         let is_of_a_member = |identity: &Identity| {
             self.etcd
                 .clusters
@@ -563,4 +614,11 @@ impl World {
         }
         self.tasks.remove(task_id);
     }
+}
+
+fn add(to: &mut Bundle, amount: &Bundle) {
+    to.cpus.0 += amount.cpus.0;
+    to.mem.0 += amount.mem.0;
+    to.disk.0 += amount.disk.0;
+    to.ports.extend(amount.ports.iter().copied());
 }

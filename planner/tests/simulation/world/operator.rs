@@ -16,6 +16,9 @@ pub(super) const NEVER_STARTS: u64 = 13;
 /// One that every etcd of this world refuses at once.
 pub(super) const IS_REFUSED: u64 = 14;
 
+/// Memory that no agent of this world has.
+const MORE_THAN_THERE_IS: u64 = 9_000;
+
 /// When all is to become well in the end, the operator lets everything go on,
 /// once in so many ticks.
 const GOES_ON_EVERY: u64 = 10;
@@ -39,6 +42,10 @@ impl World {
             if changes > 0 && self.chance.once_in(changes) {
                 self.change_what_is_wanted();
             }
+            let resizes = self.faults.resizes;
+            if resizes > 0 && self.chance.once_in(resizes) {
+                self.set_resources();
+            }
             let hands = self.faults.hands;
             if hands > 0 && self.chance.once_in(hands) {
                 self.work_by_hand();
@@ -59,6 +66,9 @@ impl World {
                 self.inbox.push(Event::ResumeAsked { pod });
             }
             self.remove_what_is_no_pods();
+            if self.model.target.needs.mem == Megabytes(MORE_THAN_THERE_IS) {
+                self.set_needs(1024, 2379, false);
+            }
             let heartbeat = self.model.target.tuning.heartbeat_interval_ms;
             if [NEVER_STARTS, IS_REFUSED].contains(&heartbeat) {
                 self.set_target(self.model.target.members, 100);
@@ -130,7 +140,7 @@ impl World {
         match self.pick(10) {
             8 | 9 => self.set_etcd(),
             7 => self.set_target(members, IS_REFUSED),
-            6 => self.set_memory(),
+            6 => self.set_resources(),
             0 => {
                 self.tell_plan(PlanVerb::Start, PlanPart::plan(PlanName::RollingRestart))
             }
@@ -158,13 +168,24 @@ impl World {
         self.inbox.push(Event::TargetChanged { id, target });
     }
 
-    /// Members have to move to places with more memory, or less.
-    fn set_memory(&mut self) {
-        let mem = [1024, 1536][self.pick(2)];
-        self.note(|| format!("target: {mem} MB"));
+    /// Members are to have more memory or less, or another port; more than any agent
+    /// has, too.
+    fn set_resources(&mut self) {
+        let mem = [1024, 1536, MORE_THAN_THERE_IS][self.pick(3)];
+        let client_port = [2379, 2379, 2385][self.pick(3)];
+        // Who moves needs somewhere to go.
+        let spare = self.agents.len() > usize::from(self.model.target.members) + 1;
+        let moves = spare && self.chance.once_in(3);
+        self.set_needs(mem, client_port, moves);
+    }
+
+    fn set_needs(&mut self, mem: u64, client_port: u16, move_on_resize: bool) {
+        self.note(|| format!("target: {mem} MB, port {client_port}"));
         let mut target = Box::new(self.model.target.clone());
         target.needs.mem = Megabytes(mem);
-        let id = TargetId(format!("{}-{mem}", self.model.target_id.0));
+        target.needs.client_port = client_port;
+        target.move_on_resize = move_on_resize;
+        let id = TargetId(format!("{}-{mem}-{client_port}", self.model.target_id.0));
         self.inbox.push(Event::TargetChanged { id, target });
     }
 
