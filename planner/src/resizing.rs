@@ -47,7 +47,9 @@ const LOOK_FOR_SURPLUS: Duration = Duration::from_secs(300);
 /// What a member is to have on its place, if that is not what it has, or gets with its
 /// next launch. Size and kind of its disk, and its address, stay those of the place.
 pub(crate) fn wanted(model: &Model, pod: &Pod) -> Option<Needs> {
-    if !matches!(model.record.cluster, Cluster::Formed(_)) || !rolling::votes(pod) {
+    let is_leaving = pod.leaving_since.is_some();
+    let is_formed = matches!(model.record.cluster, Cluster::Formed(_));
+    if !is_formed || is_leaving || !rolling::votes(pod) {
         return None;
     }
     let placement = pod.placement.as_ref()?;

@@ -308,8 +308,10 @@ fn hold(draft: &Draft<'_>, index: PodIndex, plan: PlanName) -> Option<WaitingRea
 pub(crate) fn awaits_approval(model: &Model, record: &Record) -> bool {
     let target = &model.target;
     let approved = record.overrides.update_approved.as_ref() == Some(&model.target_id);
-    let is_done =
-        |pod: &Pod| pod.launch.is_some() && pod.recipe.as_ref() == Some(&target.recipe());
+    let is_done = |pod: &Pod| {
+        let has_recipe = pod.recipe.as_ref() == Some(&target.recipe());
+        pod.launch.is_some() && has_recipe && !differs(model, pod)
+    };
     let some_done = record.pods.values().any(is_done);
     let some_due = record
         .pods

@@ -295,6 +295,7 @@ fn going_back_takes_a_program() {
             since: Timestamp(1),
             generation: etcd_launch::PodGeneration::default(),
             from,
+            needs: None,
         });
         let turn = Turn {
             now: NOW,

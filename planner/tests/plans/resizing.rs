@@ -294,6 +294,35 @@ fn growth_without_room() {
     assert!(run.model.record.pods.contains_key(&PodIndex(1).leaving()));
 }
 
+/// A canary is the first that has the new amounts, not one that runs the same etcd.
+#[test]
+fn growth_with_a_canary() {
+    let mut run = Run::new(|target| {
+        more_memory(target);
+        target.update_strategy = SerialCanary;
+    });
+    run.offers(1, bundle(600), Bundle::default(), false);
+    run.turn(
+        1,
+        "accept agent-1 for etcd-1: reserve 512 MB of memory more\n\
+         etcd-1: 512 MB of memory more are being reserved for it on 10.0.0.1",
+    );
+    run.wait(1);
+    run.offers(1, bundle(88), bundle(512), false);
+    run.turn(
+        2,
+        "kill etcd-1\netcd-2: one at a time in the service: etcd-1 comes first",
+    );
+    run.ends(1);
+    let reserved = whole(&run.model.target.needs);
+    run.offers(1, bundle(88), reserved, true);
+    run.turn(
+        2,
+        "accept agent-1 for etcd-1: launch as existing\n\
+         etcd-2: update agents is a canary and waits for `continue`",
+    );
+}
+
 /// Less is used at once, and what is over is given back once the member is well.
 #[test]
 fn shrinking() {
