@@ -319,7 +319,7 @@ fn growth_with_a_canary() {
     run.turn(
         2,
         "accept agent-1 for etcd-1: launch as existing\n\
-         etcd-2: update agents is a canary and waits for `continue`",
+         etcd-2: phase agents of plan update is a canary and waits for `continue`",
     );
 }
 
