@@ -150,7 +150,8 @@ async fn a_change_and_what_is_told_of_it() {
             {"option": "node.count", "from": 3, "to": 5, "class": "scale",
              "meaning": "members are added or removed, one at a time"},
             {"option": "node.mem", "from": 1024, "to": 2048, "class": "resize",
-             "meaning": "members are exchanged for new ones on new volumes, one at a time"},
+             "meaning": "members are restarted in place, one at a time, where their agents have room \
+             for it"},
         ])
     );
     // The leader is the last.
