@@ -352,12 +352,15 @@ pub async fn take_snapshot(
     target: TargetId,
     published: Arc<Published>,
     files: Arc<SnapshotFiles>,
+    readers: Readers,
     results: mpsc::UnboundedSender<Event>,
     metrics: Arc<Metrics>,
 ) {
     let name = EffectKind::TakeSnapshot.as_str();
     failpoint::hit(Stage::Before, name);
-    let taken = files.take(&published, &target, clock::now()).await;
+    let taken = files
+        .take(&published, &target, &readers, clock::now())
+        .await;
     failpoint::hit(Stage::After, name);
     let outcome = match taken {
         Ok(taken) => {

@@ -293,16 +293,16 @@ impl EventLoop {
     fn issue_elsewhere(&self, id: EffectId, effect: Effect) {
         let results = self.wiring.results_sender.clone();
         let metrics = self.wiring.metrics.clone();
+        let readers = self.wiring.readers.clone();
         if let Effect::TakeSnapshot { target } = effect {
             let published = Arc::clone(&self.wiring.published.borrow());
             let files = Arc::clone(&self.wiring.snapshots);
-            let task =
-                effects::take_snapshot(id, target, published, files, results, metrics);
-            tokio::spawn(task);
+            tokio::spawn(effects::take_snapshot(
+                id, target, published, files, readers, results, metrics,
+            ));
             return;
         }
         let urls = self.client_urls(&effect);
-        let readers = self.wiring.readers.clone();
         tokio::spawn(effects::ask_etcd(
             id, effect, urls, readers, results, metrics,
         ));

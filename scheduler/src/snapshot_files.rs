@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tracing::{info, warn};
 
 use crate::published::Published;
+use crate::reading::Readers;
 use crate::snapshots::{self, BEGUN_WITHIN, Begun, ENDED_WITHIN};
 
 /// The directory of the files, in the state directory.
@@ -67,6 +68,7 @@ impl SnapshotFiles {
         &self,
         published: &Published,
         target: &TargetId,
+        readers: &Readers,
         now: Timestamp,
     ) -> Result<SnapshotTaken, String> {
         let Cluster::Formed(cluster) = &published.record.cluster else {
@@ -74,6 +76,7 @@ impl SnapshotFiles {
         };
         let mut failures = Vec::new();
         for source in snapshots::sources(published) {
+            let _reading = readers.begin(source.pod);
             let begun = snapshots::begin(&source, cluster.cluster_id);
             let begun = tokio::time::timeout(BEGUN_WITHIN, begun).await;
             let begun = match begun {
@@ -220,11 +223,15 @@ mod tests {
         let files = SnapshotFiles::in_state(state.path());
         let mut published = samples::published(&samples::healthy_model());
         published.healthy.clear();
-        let target = TargetId("t".into());
-        let why = files.take(&published, &target, samples::NOW).await;
+        let (target, readers) = (TargetId("t".into()), Readers::default());
+        let why = files
+            .take(&published, &target, &readers, samples::NOW)
+            .await;
         assert_eq!(why.unwrap_err(), "no follower is in good health");
         published.record.cluster = Cluster::Unborn;
-        let why = files.take(&published, &target, samples::NOW).await;
+        let why = files
+            .take(&published, &target, &readers, samples::NOW)
+            .await;
         assert_eq!(why.unwrap_err(), "the cluster has not formed yet");
     }
 }

@@ -1,5 +1,7 @@
 //! Options of a running service changed, on real Mesos, as an operator does it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
