@@ -168,9 +168,9 @@ async fn five_members_though_the_scheduler_is_killed_at_every_effect() {
     println!("longest gap {} ms", longest_gap.as_millis());
 }
 
-/// Three members whose etcd ends at once with a heartbeat of 13 ms, except where it is
-/// only tried.
-async fn with_an_etcd_that_refuses_13() -> UnderClients {
+/// Three members whose etcd ends at once with a heartbeat of 14 ms, and with one of 13 ms
+/// except where it is only tried.
+async fn with_an_etcd_that_refuses() -> UnderClients {
     let mut service = Service::on_agents(3).await.unwrap();
     let real = programs::etcd_directory().unwrap();
     let directory = service.root().join("etcd-that-refuses");
@@ -181,7 +181,9 @@ async fn with_an_etcd_that_refuses_13() -> UnderClients {
         }
     }
     let script = format!(
-        "#!/bin/sh\ncase \"$*\" in\n*initial-cluster-token=trial*) ;;\n\
+        "#!/bin/sh\ncase \"$*\" in\n\
+         *heartbeat-interval=14*) echo 'no such heartbeat' >&2; exit 3 ;;\n\
+         *initial-cluster-token=trial*) ;;\n\
          *heartbeat-interval=13*) echo 'no such heartbeat' >&2; exit 3 ;;\nesac\n\
          exec {} \"$@\"\n",
         real.join("etcd").display()
@@ -203,13 +205,25 @@ fn others(status: &ServiceStatus, before: &ServiceStatus) -> usize {
 
 #[tokio::test]
 async fn what_goes_wrong_and_what_comes_between() {
-    let mut service = with_an_etcd_that_refuses_13().await;
+    let mut service = with_an_etcd_that_refuses().await;
     let before = service.before.clone();
+    options_that_etcd_does_not_take(&service, &before).await;
     options_that_do_not_work(&mut service, &before).await;
     let healed = service.wait_until_healthy().await.unwrap();
     an_agent_is_away(&mut service, &healed).await;
     let (_, longest_gap) = service.wait_until_well().await.unwrap();
     println!("longest gap {} ms", longest_gap.as_millis());
+}
+
+/// That is found out beside the first member, and nobody is touched.
+async fn options_that_etcd_does_not_take(service: &UnderClients, before: &ServiceStatus) {
+    update(service, 14).await;
+    let words = "tried before it was touched: etcd exited with code 3: no such heartbeat";
+    let said = service.wait_until_said("plan status update", words).await;
+    println!("{}", said.unwrap());
+    assert_eq!(plan(service).await.status, "ERROR");
+    let status = service.status().await.unwrap();
+    assert_eq!(task_ids(&status), task_ids(before), "nobody was touched");
 }
 
 /// The first member fails and goes back; the others are not touched; setting the old
