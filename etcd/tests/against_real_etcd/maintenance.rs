@@ -139,7 +139,8 @@ async fn an_alarm_is_taken_back_by_member_and_kind() {
         cleared.db_size_in_use < before.db_size_in_use / 2,
         "{cleared:?}"
     );
-    assert_eq!(cleared.db_size, before.db_size, "the file stays as it is");
+    // It may even grow: what is cleared up is written to pages that are free before.
+    assert!(cleared.db_size >= before.db_size, "nothing is given back");
     client.defragment(LIMIT).await.unwrap();
     let after = client.status().await.unwrap();
     assert!(after.db_size < before.db_size / 2, "{before:?} {after:?}");
