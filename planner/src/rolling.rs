@@ -1,9 +1,9 @@
 //! Restarts that go through all members, one after the other: the rolling restart
 //! that an operator asks for, and the update to a changed target.
 //!
-//! What a member runs with is its [`crate::target::Recipe`]. It is recorded with the pod and changed
-//! here alone, so that a member that ends by itself while a change is rolled out comes
-//! back as it was: a change that does no good reaches one member and no other.
+//! What a member runs with is its [`Recipe`]. It is recorded with the pod and changed here
+//! alone, so that a member that ends by itself while a change is rolled out comes back as
+//! it was: a change that does no good reaches one member and no other.
 //!
 //! Members that are not well come first, since nothing is lost by restarting them;
 //! then followers; the leader last, when all others are well and have its whole log.

@@ -122,6 +122,7 @@ async fn the_scheduler_is_killed_meanwhile() {
         "before-add-learner",
         "after-add-learner",
         "after-launch",
+        "after-reconcile-all",
         "after-reconcile",
         "after-promote",
         "after-move-leader",
