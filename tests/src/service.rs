@@ -117,6 +117,16 @@ impl Service {
             .with_context(|| format!("no {program} runs on agent {}", agent + 1))
     }
 
+    /// The agent, from 0, on which a pod is by this status.
+    pub fn agent_of(&mut self, status: &ServiceStatus, name: &str) -> Result<usize> {
+        let address = pod(status, name)?.address.clone();
+        let agents = self.cluster.agents().iter();
+        let mut addresses = agents.map(|agent| agent.config().address.ip().to_string());
+        addresses
+            .position(|found| Some(found) == address)
+            .with_context(|| format!("{name} is on no agent: {address:?}"))
+    }
+
     /// Where the data of the only member on an agent lies.
     pub fn volume_on(&self, agent: usize) -> Result<PathBuf> {
         let work = format!("mesos-agent-{}/work", agent + 1);
@@ -204,4 +214,11 @@ pub fn pod_on<'s>(status: &'s ServiceStatus, address: &str) -> Option<&'s PodSta
         .pods
         .iter()
         .find(|pod| pod.address.as_deref() == Some(address))
+}
+
+/// The pod of this name.
+pub fn pod<'s>(status: &'s ServiceStatus, name: &str) -> Result<&'s PodStatus> {
+    let mut pods = status.pods.iter();
+    pods.find(|pod| pod.name == name)
+        .with_context(|| format!("there is no pod {name}"))
 }

@@ -7,12 +7,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use etcd_api::status::{PodStatus, ServiceStatus};
+use etcd_api::status::ServiceStatus;
 use rustix::process::Pid;
 
 use crate::Service;
 use crate::scheduler::{LOOK_AGAIN, PATIENCE};
-use crate::service::is_healthy;
+use crate::service::{is_healthy, pod};
 use crate::witness::Witness;
 
 /// Healthy members, a known leader, and a witness.
@@ -66,16 +66,6 @@ impl UnderClients {
         let ended = self.command_line()?.run(words).await?;
         ensure!(ended.code == 1, "dcos-etcd {words}: {ended:?}");
         Ok(ended.error)
-    }
-
-    /// The agent, from 0, on which a pod is by this status.
-    pub fn agent_of(&mut self, status: &ServiceStatus, name: &str) -> Result<usize> {
-        let address = pod(status, name)?.address.clone();
-        let agents = self.cluster.agents().iter();
-        let mut addresses = agents.map(|agent| agent.config().address.ip().to_string());
-        addresses
-            .position(|found| Some(found) == address)
-            .with_context(|| format!("{name} is on no agent: {address:?}"))
     }
 
     /// Waits until a program runs on an agent, other than the process that is given.
@@ -167,13 +157,6 @@ impl UnderClients {
         testimony.check()?;
         Ok((after, testimony.longest_gap()))
     }
-}
-
-/// The pod of this name.
-pub fn pod<'s>(status: &'s ServiceStatus, name: &str) -> Result<&'s PodStatus> {
-    let mut pods = status.pods.iter();
-    pods.find(|pod| pod.name == name)
-        .with_context(|| format!("there is no pod {name}"))
 }
 
 /// Whether a pod has another member than before, and all are well.

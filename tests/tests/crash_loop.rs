@@ -10,8 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use etcd_api::status::{PodStatus, ServiceStatus};
 use etcd_tests::UnderClients;
-use etcd_tests::service::{is_healthy, member_ids};
-use etcd_tests::under_clients::pod;
+use etcd_tests::service::{is_healthy, member_ids, pod};
 use rustix::process::Signal;
 
 const POD: &str = "etcd-1";

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use etcd_api::ServiceStatus;
 use etcd_api::status::Role;
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType, CompactionOptions};
-use etcd_tests::service::{is_healthy, member_ids, task_ids};
-use etcd_tests::under_clients::{has_another_member, pod};
+use etcd_tests::service::{is_healthy, member_ids, pod, task_ids};
+use etcd_tests::under_clients::has_another_member;
 use etcd_tests::{Service, UnderClients, etcd};
 use serde_json::json;
 

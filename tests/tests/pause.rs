@@ -5,8 +5,8 @@
 
 use etcd_api::ServiceStatus;
 use etcd_tests::UnderClients;
-use etcd_tests::service::{is_healthy, member_ids, task_ids};
-use etcd_tests::under_clients::{has_another_member, pod};
+use etcd_tests::service::{is_healthy, member_ids, pod, task_ids};
+use etcd_tests::under_clients::has_another_member;
 
 const PAUSED: &str = "etcd-1\n└─ etcd-1-node (PAUSED)\n";
 

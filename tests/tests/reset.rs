@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
-use etcd_tests::under_clients::{has_another_member, pod};
+use etcd_tests::service::pod;
+use etcd_tests::under_clients::has_another_member;
 use etcd_tests::{Service, UnderClients, etcd};
 use serde_json::json;
 

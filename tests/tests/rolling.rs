@@ -9,8 +9,7 @@ use etcd_api::plans::PlanInfo;
 use etcd_api::{EventList, ServiceStatus, What};
 use etcd_client::Client;
 use etcd_tests::UnderClients;
-use etcd_tests::service::{is_healthy, member_ids, task_ids};
-use etcd_tests::under_clients::pod;
+use etcd_tests::service::{is_healthy, member_ids, pod, task_ids};
 
 /// For this long nothing may happen to a paused plan. One restart takes less.
 const QUIET: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ use etcd_client::{Client, ConnectOptions};
 use etcd_local::cluster::{ClusterOptions, Host};
 use etcd_tests::service::is_healthy;
 use etcd_tests::witness::client_urls;
-use etcd_tests::{Service, service, under_clients};
+use etcd_tests::{Service, service};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -170,7 +170,7 @@ async fn replace_by_service(service: &mut Service) -> Result<Replaced> {
         .context("it is on no agent")?;
     service.cluster.agents()[agent].host_reboot()?;
     let given_up = |status: &ServiceStatus| {
-        under_clients::pod(status, name).is_ok_and(|pod| {
+        service::pod(status, name).is_ok_and(|pod| {
             let waiting = pod.waiting.as_ref();
             waiting.is_some_and(|waiting| waiting.code == "agent_unreachable")
         })
