@@ -31,8 +31,8 @@ pub const ARTIFACT_PATH: &str = "/artifacts/";
 /// The executor's name in the sandbox.
 pub const EXECUTOR_FILE: &str = "etcd-executor";
 
-/// What an etcd directory must hold.
-const ETCD_FILES: [&str; 2] = ["etcd", "etcdctl"];
+/// What an etcd directory must hold; the first is what members run.
+pub const ETCD_FILES: [&str; 2] = ["etcd", "etcdctl"];
 
 /// What it may hold: etcd has it since 3.5.
 const OPTIONAL_ETCD_FILE: &str = "etcdutl";
@@ -232,44 +232,26 @@ impl Artifacts {
             open.insert(sha256.clone(), Arc::new(program));
             Ok::<Sha256, ArtifactError>(sha256)
         };
-        let executor = match executor {
-            ExecutorSource::File(path) => ExecutorProgram {
-                sha256: keep("the executor", path, EXECUTOR_HINT)?,
-                uri: None,
-            },
-            ExecutorSource::Uri { uri, sha256 } => ExecutorProgram {
-                sha256: sha256.clone(),
-                uri: Some(uri.clone()),
-            },
-        };
-        let mut served = match etcd {
-            EtcdSource::Directory(directory) => {
-                let mut checksums = BTreeMap::new();
-                let optional = directory.join(OPTIONAL_ETCD_FILE);
-                let optional = optional.exists().then_some(OPTIONAL_ETCD_FILE);
-                for name in ETCD_FILES.into_iter().chain(optional) {
-                    let sha256 = keep(name, &directory.join(name), ETCD_HINT)?;
-                    checksums.insert(name.to_owned(), sha256);
-                }
-                programs_in(".".to_owned(), checksums, None)
-            }
-            EtcdSource::Archive { uri, sha256 } => {
-                let (_, directory) = archive_names(uri)
-                    .ok_or_else(|| ArtifactError::NotAnArchive { uri: uri.clone() })?;
-                let archive = Archive {
-                    uri: uri.clone(),
-                    sha256: sha256.clone(),
-                };
-                programs_in(directory, BTreeMap::new(), Some(archive))
-            }
-        };
-        served.executor = Some(executor);
+        let served = programs_of(executor, etcd, &mut keep)?;
         Ok(Artifacts {
             served,
             kept,
             open: Mutex::new(open),
             paths: Mutex::default(),
         })
+    }
+
+    /// The programs that a start would serve. Nothing is copied, and nothing fetched:
+    /// of what agents get from elsewhere it is known what the options say.
+    ///
+    /// # Errors
+    ///
+    /// When a program is missing, unreadable or not executable.
+    pub fn foresee(
+        executor: &ExecutorSource,
+        etcd: &EtcdSource,
+    ) -> Result<Programs, ArtifactError> {
+        programs_of(executor, etcd, &mut Program::checksum)
     }
 
     /// The programs that this start serves.
@@ -437,6 +419,48 @@ impl Artifacts {
         let path = paths.get(&digest(path)).filter(|path| path.until > now)?;
         path.files.get(file).cloned()
     }
+}
+
+/// What these sources hold, with the checksums that `take` gives for the name of a
+/// program, its path, and the option that names that.
+fn programs_of(
+    executor: &ExecutorSource,
+    etcd: &EtcdSource,
+    take: &mut impl FnMut(&str, &Path, &'static str) -> Result<Sha256, ArtifactError>,
+) -> Result<Programs, ArtifactError> {
+    let executor = match executor {
+        ExecutorSource::File(path) => ExecutorProgram {
+            sha256: take("the executor", path, EXECUTOR_HINT)?,
+            uri: None,
+        },
+        ExecutorSource::Uri { uri, sha256 } => ExecutorProgram {
+            sha256: sha256.clone(),
+            uri: Some(uri.clone()),
+        },
+    };
+    let mut programs = match etcd {
+        EtcdSource::Directory(directory) => {
+            let mut checksums = BTreeMap::new();
+            let optional = directory.join(OPTIONAL_ETCD_FILE);
+            let optional = optional.exists().then_some(OPTIONAL_ETCD_FILE);
+            for name in ETCD_FILES.into_iter().chain(optional) {
+                let sha256 = take(name, &directory.join(name), ETCD_HINT)?;
+                checksums.insert(name.to_owned(), sha256);
+            }
+            programs_in(".".to_owned(), checksums, None)
+        }
+        EtcdSource::Archive { uri, sha256 } => {
+            let (_, directory) = archive_names(uri)
+                .ok_or_else(|| ArtifactError::NotAnArchive { uri: uri.clone() })?;
+            let archive = Archive {
+                uri: uri.clone(),
+                sha256: sha256.clone(),
+            };
+            programs_in(directory, BTreeMap::new(), Some(archive))
+        }
+    };
+    programs.executor = Some(executor);
+    Ok(programs)
 }
 
 fn programs_in(

@@ -55,8 +55,8 @@ pub enum Task {
     PlanUpdate(PlanUpdate),
 }
 
-/// `plan-update`: by itself, what a start with the options would change, compared with
-/// the store of a scheduler that does not run.
+/// `plan-update`: by itself, what a start of this program with the options would change,
+/// compared with the store of a scheduler that does not run.
 #[derive(Debug, Args)]
 pub struct PlanUpdate {
     /// The API of a scheduler that runs: what sending the file to it would change.

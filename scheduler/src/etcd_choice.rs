@@ -1,6 +1,6 @@
 //! Which etcd a start brings, and whether members may be brought to it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_admin::{EtcdVersion, not_to_be_chosen};
@@ -9,7 +9,7 @@ use etcd_planner::programs::{self, Programs};
 use etcd_planner::{Record, versions};
 use tracing::warn;
 
-use crate::artifacts::Artifacts;
+use crate::artifacts::{Artifacts, ETCD_FILES};
 
 /// A program that takes longer to tell its version is no etcd.
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
@@ -29,12 +29,28 @@ pub struct Served {
 impl Served {
     /// What these options bring. Runs etcd to hear its version, if we serve it.
     pub async fn with(options: &Options, artifacts: &Artifacts) -> Self {
-        let named = options.etcd.version.as_deref();
-        let asked = match artifacts.served_etcd() {
+        let etcd = artifacts.served_etcd();
+        Served::asking(artifacts.served().clone(), etcd, options).await
+    }
+
+    /// What a start with these options would bring: these programs. Runs etcd where it
+    /// lies, unless agents get it from elsewhere.
+    pub async fn foreseen(options: &Options, programs: Programs) -> Self {
+        let directory = options.scheduler.etcd_dir.as_ref();
+        let etcd = directory.map(|directory| directory.join(ETCD_FILES[0]));
+        Served::asking(programs, etcd, options).await
+    }
+
+    async fn asking(
+        programs: Programs,
+        etcd: Option<PathBuf>,
+        options: &Options,
+    ) -> Self {
+        let asked = match etcd {
             Some(etcd) => Some(ask(&etcd).await),
             None => None,
         };
-        Served::from(artifacts.served().clone(), asked, named)
+        Served::from(programs, asked, options.etcd.version.as_deref())
     }
 
     fn from(

@@ -81,8 +81,12 @@ fn what_would_change(
     command_line: &CommandLine,
     arguments: &PlanUpdate,
 ) -> Result<String, Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let Some(url) = &arguments.url else {
-        return Ok(plan_update::from_store(&command_line.load()?)?);
+        let loaded = command_line.load()?;
+        return Ok(runtime.block_on(plan_update::from_store(&loaded))?);
     };
     let Some(options) = &command_line.options else {
         return Err("with --url, --options must name the file to send".into());
@@ -91,9 +95,6 @@ fn what_would_change(
     let token = token.map(std::fs::read_to_string).transpose()?;
     // One TLS provider for the whole process; a second call would only say so.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let token = token.as_deref().map(str::trim);
     Ok(runtime.block_on(plan_update::from_scheduler(url, token, options))?)
 }

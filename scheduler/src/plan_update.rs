@@ -1,16 +1,23 @@
 //! `etcd-scheduler plan-update`: what other options would change, before anybody is
 //! asked to change anything.
+//!
+//! A start brings programs along with its options, so without a scheduler that runs both
+//! are compared with the stored target. One that runs keeps the programs that it serves.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use etcd_api::configurations::{ChangeRefused, TargetChange};
-use etcd_config::Change;
+use etcd_config::ChangeClass;
 use etcd_config::load::Loaded;
+use etcd_planner::programs::Programs;
 
+use crate::artifacts::{ArtifactError, Artifacts};
+use crate::etcd_choice::Served;
+use crate::start::{self, StartError};
 use crate::store::{STORE_FILE, Store, StoreError};
-use crate::wanted::{self, NotProposed, Started};
+use crate::wanted::{self, Foreseen, NotProposed, Started};
 
 /// A scheduler answers within milliseconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -19,6 +26,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const ORDER_IN_WORDS: &str = "\
 Members that are not well are restarted first, then followers, the leader last; the next \
 one when the one before is a healthy voter again.";
+
+/// What a request cannot change.
+const KEEPS_PROGRAMS: &str = "\
+The scheduler that runs keeps the etcd and the executor that it serves; what a start would \
+bring is said without --url, while it does not run.";
+
+/// So much of a checksum tells two programs apart.
+const CHECKSUM_DIGITS: usize = 12;
 
 /// Why nothing can be said, or what is said against the change.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +66,12 @@ pub enum PlanUpdateError {
         /// What is wrong.
         why: String,
     },
+    /// A start would not come up.
+    #[error("a start with these options would end: {0}")]
+    Start(#[from] StartError),
+    /// The same.
+    #[error("a start with these options would end: {0}")]
+    Programs(#[from] ArtifactError),
     /// The change would be refused.
     #[error("the change would be refused:\n{0}")]
     Refused(NotProposed),
@@ -59,39 +80,93 @@ pub enum PlanUpdateError {
     RefusedThere(String),
 }
 
-/// Compares options with the store of a scheduler that does not run.
+/// Compares options, and the programs that a start with them would bring, with the store
+/// of a scheduler that does not run. Fetches nothing.
 ///
 /// # Errors
 ///
 /// Why nothing can be said, and every reason against the change.
-pub fn from_store(loaded: &Loaded) -> Result<String, PlanUpdateError> {
-    let directory = &loaded.options.scheduler.state_dir;
+pub async fn from_store(loaded: &Loaded) -> Result<String, PlanUpdateError> {
+    let options = &loaded.options;
+    let directory = &options.scheduler.state_dir;
     // Opening a store makes one where there is none.
     if !directory.join(STORE_FILE).is_file() {
         let directory = directory.display().to_string();
         return Err(PlanUpdateError::NoStore { directory });
     }
     let store = Store::open(directory)?;
+    let (executor, etcd) = start::sources(options)?;
+    let programs = Artifacts::foresee(&executor, &etcd)?;
+    let served = Served::foreseen(options, programs).await;
     let started = Started::with(loaded, None);
-    match wanted::foresee(&store, &started)? {
-        Ok(changes) => Ok(told(&changes)),
+    match wanted::foresee(&store, &started, &served)? {
+        Ok(foreseen) => Ok(told(&foreseen)),
         Err(why) => Err(PlanUpdateError::Refused(why)),
     }
 }
 
-fn told(changes: &[Change]) -> String {
-    let mut text = String::new();
-    for change in changes {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{change}");
+fn told(foreseen: &Foreseen) -> String {
+    let mut lines: Vec<String> =
+        foreseen.changes.iter().map(ToString::to_string).collect();
+    lines.extend(other_programs(&foreseen.present, &foreseen.wanted));
+    if lines.is_empty() {
+        lines.push("Nothing would change.".to_owned());
     }
-    if changes.is_empty() {
-        text.push_str("Nothing would change.\n");
+    if !foreseen.members.is_empty() {
+        let members = foreseen.members.iter().map(|(pod, runs)| match runs {
+            true => pod.to_string(),
+            false => format!("{pod} (has no task)"),
+        });
+        let members: Vec<String> = members.collect();
+        lines.push(ORDER_IN_WORDS.to_owned());
+        lines.push(format!("Members to be restarted: {}", members.join(", ")));
     }
-    if changes.iter().any(|change| change.class.restarts_members()) {
-        let _ = writeln!(text, "{ORDER_IN_WORDS}");
+    lines.join("\n") + "\n"
+}
+
+/// Which programs are others.
+fn other_programs(present: &Programs, wanted: &Programs) -> Vec<String> {
+    let executor = (executor(present), executor(wanted));
+    let etcd = (etcd(present), etcd(wanted));
+    [("the executor", executor), ("etcd", etcd)]
+        .into_iter()
+        .filter(|(_, (from, to))| from != to)
+        .map(|(what, (from, to))| {
+            format!("{what}: {from} => {to} ({})", ChangeClass::RollingRestart)
+        })
+        .collect()
+}
+
+fn executor(programs: &Programs) -> String {
+    match &programs.executor {
+        Some(executor) => short(executor.sha256.as_str()),
+        None => "one that is not on record".to_owned(),
     }
-    text
+}
+
+fn etcd(programs: &Programs) -> String {
+    let sums = programs.checksums.iter();
+    let mut parts: Vec<String> = sums
+        .map(|(name, sum)| format!("{name} {}", short(sum.as_str())))
+        .collect();
+    if let Some(archive) = &programs.archive {
+        parts.push(format!(
+            "{}, {}",
+            archive.uri,
+            short(archive.sha256.as_str())
+        ));
+    }
+    let version = match programs.version {
+        Some(version) => version.to_string(),
+        // Nothing is fetched to find out.
+        None => "of unknown version".to_owned(),
+    };
+    format!("{version} ({})", parts.join(", "))
+}
+
+fn short(checksum: &str) -> String {
+    let digits = checksum.get(..CHECKSUM_DIGITS).unwrap_or(checksum);
+    format!("SHA-256 {digits}...")
 }
 
 /// Asks a scheduler that runs what a request with the options of a file would change.
@@ -155,5 +230,9 @@ fn told_live(change: &TargetChange) -> String {
     for warning in &change.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
+    let _ = writeln!(text, "{KEEPS_PROGRAMS}");
     text
 }
+
+#[cfg(test)]
+mod tests;

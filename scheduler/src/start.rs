@@ -220,6 +220,17 @@ pub async fn run(
 }
 
 fn artifacts(options: &Options) -> Result<Artifacts, StartError> {
+    let (executor, etcd) = sources(options)?;
+    let state = &options.scheduler.state_dir;
+    Ok(Artifacts::open(&executor, &etcd, state)?)
+}
+
+/// Where agents get executor and etcd from, by the options.
+///
+/// # Errors
+///
+/// When an option is missing, or holds no checksum.
+pub fn sources(options: &Options) -> Result<(ExecutorSource, EtcdSource), StartError> {
     let scheduler = &options.scheduler;
     let executor = match (&scheduler.executor_uri, &scheduler.executor_sha256) {
         (Some(uri), Some(sha256)) => ExecutorSource::Uri {
@@ -241,7 +252,7 @@ fn artifacts(options: &Options) -> Result<Artifacts, StartError> {
             });
         }
     };
-    Ok(Artifacts::open(&executor, &etcd, &scheduler.state_dir)?)
+    Ok((executor, etcd))
 }
 
 /// Tells the planner what members cannot be launched with, and lets go of copies that

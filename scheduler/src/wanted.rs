@@ -26,6 +26,10 @@ use crate::framework;
 use crate::store::{Store, StoreError, StoredRecord, StoredTarget};
 use crate::target::target;
 
+mod foreseeing;
+
+pub use foreseeing::{Foreseen, foresee};
+
 /// Marathon sets it for what it runs. There, Cosmos keeps the options.
 pub const MARATHON_APP_VARIABLE: &str = "MARATHON_APP_ID";
 
@@ -186,32 +190,6 @@ fn name_recipes(record: &mut Record, store: &Store) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-/// What a start would change, or why it would not.
-///
-/// # Errors
-///
-/// When the store cannot be read.
-pub fn foresee(
-    store: &Store,
-    started: &Started,
-) -> Result<Result<Vec<Change>, NotProposed>, StoreError> {
-    let stored = match store.load()? {
-        Some(stored) => store.target(&stored.record.target)?,
-        None => None,
-    };
-    let Some((old, _)) = stored.as_ref().and_then(options_of) else {
-        return Ok(Err(NotProposed::PresentUnknown));
-    };
-    let given = started.given.to_json();
-    if store.start_options()?.as_ref() == Some(&given) {
-        // As in `begin`: the options of the last start change nothing but the process.
-        let new = old.in_process_of(&started.options);
-        return Ok(Ok(etcd_config::changes(&old, &new)));
-    }
-    let judged = judge_change(&old, &started.options, Asked::AtStart);
-    Ok(judged.map_err(NotProposed::Refused))
 }
 
 /// Which options and programs hold, of those that the stored target was made from and

@@ -163,7 +163,9 @@ async fn what_is_refused_keeps_everything_as_it_is() {
         &service,
         None,
         "etcd.heartbeat_interval: 100 => 150 (members are restarted in place, one at a \
-         time)\nMembers that are not well are restarted first",
+         time)\nMembers that are not well are restarted first, then followers, the leader \
+         last; the next one when the one before is a healthy voter again.\nMembers to be \
+         restarted: etcd-0, etcd-1, etcd-2\n",
     );
     service.set_option("etcd", "heartbeat_interval", json!(100));
     service.set_option("node", "count", json!(1));

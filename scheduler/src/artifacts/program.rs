@@ -36,30 +36,7 @@ impl Program {
         hint: &'static str,
         kept: &KeptPrograms,
     ) -> Result<(Self, Sha256), ArtifactError> {
-        let unreadable = |error| ArtifactError::Unreadable {
-            what: what.to_owned(),
-            path: source.to_owned(),
-            source: error,
-            hint,
-        };
-        let no_program = |why| ArtifactError::NotAProgram {
-            what: what.to_owned(),
-            path: source.to_owned(),
-            why,
-            hint,
-        };
-        let file = File::open(source).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(no_program("is not a file"));
-        }
-        if metadata.len() == 0 {
-            return Err(no_program("is empty"));
-        }
-        if metadata.mode() & 0o111 == 0 {
-            return Err(no_program("is not executable"));
-        }
-        let sha256 = checksum(&file).map_err(unreadable)?;
+        let (file, sha256) = open_source(what, source, hint)?;
         let not_kept = |error| ArtifactError::NotKept {
             what: what.to_owned(),
             path: kept.path(&sha256),
@@ -68,6 +45,15 @@ impl Program {
         let copy = kept.keep(&file, &sha256).map_err(not_kept)?;
         let program = Program::of(copy, kept.path(&sha256)).map_err(not_kept)?;
         Ok((program, sha256))
+    }
+
+    /// The checksum of what somebody has put in place.
+    pub(super) fn checksum(
+        what: &str,
+        source: &Path,
+        hint: &'static str,
+    ) -> Result<Sha256, ArtifactError> {
+        open_source(what, source, hint).map(|(_, sha256)| sha256)
     }
 
     /// Opens the copy with this checksum.
@@ -128,6 +114,39 @@ impl Program {
         self.file.read_exact_at(&mut chunk, offset)?;
         Ok(chunk)
     }
+}
+
+/// Opens what somebody has put in place, if it is a program, and takes its checksum.
+fn open_source(
+    what: &str,
+    source: &Path,
+    hint: &'static str,
+) -> Result<(File, Sha256), ArtifactError> {
+    let unreadable = |error| ArtifactError::Unreadable {
+        what: what.to_owned(),
+        path: source.to_owned(),
+        source: error,
+        hint,
+    };
+    let no_program = |why| ArtifactError::NotAProgram {
+        what: what.to_owned(),
+        path: source.to_owned(),
+        why,
+        hint,
+    };
+    let file = File::open(source).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(no_program("is not a file"));
+    }
+    if metadata.len() == 0 {
+        return Err(no_program("is empty"));
+    }
+    if metadata.mode() & 0o111 == 0 {
+        return Err(no_program("is not executable"));
+    }
+    let sha256 = checksum(&file).map_err(unreadable)?;
+    Ok((file, sha256))
 }
 
 impl FileVersion {

@@ -292,9 +292,11 @@ fn what_a_start_would_change() {
     let service = Service::new();
     service.start(&file(3, 100));
     let foreseen =
-        |options: &Value| match foresee(&service.store, &started(options)).unwrap() {
-            Ok(changes) => {
-                let options = changes.iter().map(|change| change.option);
+        |options: &Value| match foresee(&service.store, &started(options), &usual())
+            .unwrap()
+        {
+            Ok(foreseen) => {
+                let options = foreseen.changes.iter().map(|change| change.option);
                 options.collect::<Vec<_>>().join(" ")
             }
             Err(why) => why.to_string(),
