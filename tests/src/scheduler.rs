@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use etcd_api::status::ServiceStatus;
 use etcd_local::cluster::LocalCluster;
 use reqwest::StatusCode;
@@ -165,6 +165,25 @@ impl Scheduler {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         bail!("the scheduler still runs after {PATIENCE:?}")
+    }
+
+    /// Starts the scheduler anew, whether it runs or not, and waits until it has crashed
+    /// at a failpoint.
+    pub async fn crash_at(&mut self, failpoint: &str) -> Result<()> {
+        self.kill_scheduler()?;
+        self.start_scheduler(Some(failpoint))?;
+        self.wait_until_crash(failpoint).await
+    }
+
+    /// Waits until the scheduler has crashed at the failpoint that it was started with.
+    pub async fn wait_until_crash(&mut self, failpoint: &str) -> Result<()> {
+        let ended = self.wait_until_scheduler_ends().await;
+        let ended = ended.with_context(|| format!("{failpoint} is not passed"))?;
+        ensure!(
+            !ended.success(),
+            "{failpoint}: the scheduler ended by itself"
+        );
+        Ok(())
     }
 
     /// Whether the scheduler has not ended.

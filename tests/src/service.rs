@@ -3,14 +3,16 @@
 use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use etcd_api::status::{ClusterState, PodStatus, ServiceStatus};
+use etcd_client::Client;
 use etcd_local::cluster::{ClusterOptions, LocalCluster};
 use mesos_v1::{Access, OperatorClient};
 use rustix::process::{Pid, Signal};
 
-use crate::scheduler::Scheduler;
+use crate::scheduler::{LOOK_AGAIN, Scheduler};
 
 pub use crate::scheduler::PATIENCE;
 
@@ -127,6 +129,49 @@ impl Service {
             .with_context(|| format!("{name} is on no agent: {address:?}"))
     }
 
+    /// The pod that is on the agent with this number, from 0, by this status.
+    pub fn pod_on_agent(
+        &mut self,
+        status: &ServiceStatus,
+        agent: usize,
+    ) -> Result<String> {
+        let mut names = status.pods.iter().map(|pod| pod.name.clone());
+        names
+            .find(|name| self.agent_of(status, name).ok() == Some(agent))
+            .with_context(|| format!("nobody is on agent {agent}"))
+    }
+
+    /// Waits until so many processes of a program run. What takes the place of another
+    /// one may be well before that one has ended.
+    pub async fn wait_for_processes(&self, program: &str, count: usize) -> Result<()> {
+        let started = Instant::now();
+        let mut running = self.processes(program)?;
+        while running.len() != count {
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "not {count} of {program}, but {running:?}"
+            );
+            tokio::time::sleep(LOOK_AGAIN).await;
+            running = self.processes(program)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to the first process of a program that appears, and gives it.
+    pub async fn signal_the_first(&self, program: &str, signal: Signal) -> Result<Pid> {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            for (pid, _) in self.processes(program)? {
+                // Between the two it may have ended by itself.
+                if !only_tells_its_version(pid) && self.signal(pid, signal).is_ok() {
+                    return Ok(pid);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bail!("no {program} was started within {PATIENCE:?}")
+    }
+
     /// Where the data of the only member on an agent lies.
     pub fn volume_on(&self, agent: usize) -> Result<PathBuf> {
         let work = format!("mesos-agent-{}/work", agent + 1);
@@ -159,11 +204,45 @@ impl Service {
         Ok(())
     }
 
+    /// Gives the lead to a pod's member, if it has not got it.
+    pub async fn give_lead_to(&mut self, name: &str) -> Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            let known = |status: &ServiceStatus| status.leader.is_some();
+            let status = self.wait_for("one leads", known).await?;
+            match status.pods.iter().find(|pod| pod.leader) {
+                Some(leader) if leader.name == name => return Ok(()),
+                // It may have lost the lead meanwhile: looked at again.
+                Some(leader) => drop(move_lead(&status, leader, name).await),
+                None => {}
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        bail!("{name} does not lead within {PATIENCE:?}")
+    }
+
     /// Sends a signal to a process that this service started.
     pub fn signal(&self, pid: Pid, signal: Signal) -> Result<()> {
         rustix::process::kill_process(pid, signal)?;
         Ok(())
     }
+}
+
+async fn move_lead(status: &ServiceStatus, from: &PodStatus, to: &str) -> Result<()> {
+    let url = from.client_url.clone().context("it has no client URL")?;
+    let member_id = pod(status, to)?.member_id.as_ref();
+    let member_id = member_id.context("it is no member")?;
+    let mut client = Client::connect([url], None).await?;
+    client
+        .move_leader(u64::from_str_radix(member_id, 16)?)
+        .await?;
+    Ok(())
+}
+
+/// Executors ask an etcd for its version before they start it.
+fn only_tells_its_version(pid: Pid) -> bool {
+    let line = fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+    line.unwrap_or_default().contains("--version")
 }
 
 /// Whether the cluster is formed and every pod a healthy voter.

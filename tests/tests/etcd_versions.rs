@@ -68,6 +68,18 @@ fn first_line(service: &Service, words: &str) -> usize {
     found.unwrap_or_else(|| panic!("no {words:?} in the log"))
 }
 
+/// What a change does to its members one after the other, in the end to the leader.
+const AT_EACH_MEMBER: [&str; 7] = [
+    "before-kill",
+    "after-kill",
+    "before-launch",
+    "after-launch",
+    "after-reconcile",
+    "before-move-leader",
+    "after-move-leader",
+];
+
+/// The scheduler is killed at every effect of it.
 #[tokio::test]
 async fn a_minor_version_up_under_clients_and_not_down() {
     let ((old_directory, old), (new_directory, new)) = (etcd_of("3.4"), etcd_of("3.5"));
@@ -79,14 +91,24 @@ async fn a_minor_version_up_under_clients_and_not_down() {
     let before = service.before.clone();
     assert!(all_run(&before, &old));
 
-    // A scheduler that dies with the snapshot on its disk, and before it is noted.
-    service.kill_scheduler().unwrap();
+    // Its effects in their order. The first start brings the new etcd, and nobody may be
+    // touched before the snapshot is taken, and noted.
     service.set_option("scheduler", "etcd_dir", json!(new_directory));
-    service
-        .start_scheduler(Some("after-take-snapshot"))
-        .unwrap();
-    service.wait_until_scheduler_ends().await.unwrap();
-    assert_eq!(task_ids(&service.before), task_ids(&before));
+    let untouched = service.processes("etcd").unwrap();
+    for failpoint in [
+        "after-try-recipe",
+        "before-take-snapshot",
+        "after-take-snapshot",
+    ] {
+        service.crash_at(failpoint).await.unwrap();
+        // Beside them there may be one that is tried.
+        let running = service.processes("etcd").unwrap();
+        let runs = |etcd| running.contains(etcd);
+        assert!(untouched.iter().all(runs), "{failpoint}: {running:?}");
+    }
+    for failpoint in AT_EACH_MEMBER {
+        service.crash_at(failpoint).await.unwrap();
+    }
     service.start_scheduler(None).unwrap();
     let what = "all run the new version";
     let after = service.wait_for(what, |status| all_run(status, &new)).await;
@@ -180,7 +202,8 @@ async fn another_executor_rolls_and_an_etcd_that_ends_goes_no_further() {
     let mut service = Service::on_agents(3).await.unwrap();
     service.set_option("scheduler", "etcd_dir", json!(directory));
     service.start_scheduler(None).unwrap();
-    let before = service.wait_until_healthy().await.unwrap();
+    let mut service = UnderClients::of(service).await.unwrap();
+    let before = service.before.clone();
 
     let executor = programs::own_program("etcd-executor").unwrap();
     let mut bytes = fs::read(&executor).unwrap();
@@ -234,6 +257,9 @@ async fn another_executor_rolls_and_an_etcd_that_ends_goes_no_further() {
         .wait_for("the old etcd is wanted again", complete)
         .await
         .unwrap();
+    let (last, longest_gap) = service.wait_until_well().await.unwrap();
+    println!("longest gap {} ms", longest_gap.as_millis());
+    assert_eq!(member_ids(&last), member_ids(&before), "in place");
     // Nobody needs the program that ends any more.
     let kept = fs::read_dir(service.root().join("scheduler/programs")).unwrap();
     let of_directory = fs::read_dir(&directory).unwrap();

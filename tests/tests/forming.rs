@@ -97,16 +97,8 @@ async fn at_rest_offers_are_suppressed_and_nothing_spins() {
 #[tokio::test]
 async fn an_etcd_that_crashes_while_the_cluster_forms() {
     let mut service = Service::start().await.unwrap();
-    let started = Instant::now();
-    // The first etcd that appears anywhere is killed at once.
-    loop {
-        if let Some((pid, _)) = service.processes("etcd").unwrap().first() {
-            service.signal(*pid, Signal::KILL).unwrap();
-            break;
-        }
-        assert!(started.elapsed() < LIMIT, "no etcd was started");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let killed = service.signal_the_first("etcd", Signal::KILL).await;
+    killed.unwrap();
     let status = service.wait_until_healthy().await.unwrap();
     etcd::put(&status, "formed", "after all").await.unwrap();
 }
@@ -114,18 +106,11 @@ async fn an_etcd_that_crashes_while_the_cluster_forms() {
 #[tokio::test]
 async fn an_executor_that_is_killed_while_the_cluster_forms() {
     let mut service = Service::start().await.unwrap();
-    let started = Instant::now();
-    loop {
-        if let Some((pid, _)) = service.processes("etcd-executor").unwrap().first() {
-            service.signal(*pid, Signal::KILL).unwrap();
-            break;
-        }
-        assert!(started.elapsed() < LIMIT, "no executor was started");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let killed = service.signal_the_first("etcd-executor", Signal::KILL);
+    killed.await.unwrap();
     let status = service.wait_until_healthy().await.unwrap();
     etcd::put(&status, "formed", "after all").await.unwrap();
-    assert_eq!(service.processes("etcd").unwrap().len(), 3);
+    service.wait_for_processes("etcd", 3).await.unwrap();
 }
 
 /// An agent is given up as soon as its founder is on record: a new birth if no
@@ -154,7 +139,7 @@ async fn an_agent_given_up_during_the_birth() {
     etcd::put(&status, "formed", "without the lost one")
         .await
         .unwrap();
-    assert_eq!(service.processes("etcd").unwrap().len(), 3);
+    service.wait_for_processes("etcd", 3).await.unwrap();
 }
 
 /// O2 of the original package: a member that starts after the others have
@@ -163,15 +148,8 @@ async fn an_agent_given_up_during_the_birth() {
 async fn a_member_that_starts_twenty_seconds_late() {
     let late_by = Duration::from_secs(20);
     let mut service = Service::start().await.unwrap();
-    let started = Instant::now();
-    let late = loop {
-        if let Some((pid, _)) = service.processes("etcd-executor").unwrap().first() {
-            service.signal(*pid, Signal::STOP).unwrap();
-            break *pid;
-        }
-        assert!(started.elapsed() < LIMIT, "no executor was started");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let late = service.signal_the_first("etcd-executor", Signal::STOP);
+    let late = late.await.unwrap();
     let stopped = Instant::now();
     let formed = service
         .wait_for(

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use etcd_api::plans::PlanInfo;
@@ -10,11 +11,15 @@ use etcd_api::{EventList, ServiceStatus, What};
 use etcd_client::{Client, CompactionOptions, DeleteOptions, Error};
 use etcd_tests::service::PATIENCE;
 use etcd_tests::{UnderClients, etcd};
+use serde_json::json;
 
 /// One value, bytes: large enough that a few hundred fill the tests' quota of 64 MB.
 const VALUE: usize = 400 * 1024;
 
 const MIB: u64 = 1 << 20;
+
+/// How often databases are looked at: no shorter time is allowed.
+const EVERY_SECONDS: u64 = 60;
 
 async fn fill(client: &mut Client, keys: usize) -> Result<(), Error> {
     for key in 0..keys {
@@ -67,15 +72,66 @@ async fn wait_until_plan_is(service: &UnderClients, status: &str) {
     println!("{}", said.unwrap());
 }
 
-/// Pods in the order in which this scheduler has defragmented them.
-async fn order(service: &UnderClients) -> Vec<String> {
+async fn wait_until_there_is_free_room(service: &mut UnderClients) {
+    let is_empty = |status: &ServiceStatus| {
+        let mut sizes = sizes(status).into_iter();
+        sizes
+            .all(|(size, in_use)| in_use < 10 * MIB && size > 28 * MIB && size < u64::MAX)
+    };
+    let what = "the room is free, and the files are large";
+    let emptied = service.wait_for(what, is_empty).await.unwrap();
+    println!("sizes before: {:?}", sizes(&emptied));
+}
+
+async fn wait_until_files_are_small(service: &mut UnderClients) {
+    let given_back = |status: &ServiceStatus| {
+        let mut sizes = sizes(status).into_iter();
+        sizes.all(|(size, _)| size < 14 * MIB)
+    };
+    let what = "the files are small";
+    let after = service.wait_for(what, given_back).await.unwrap();
+    println!("sizes after: {:?}", sizes(&after));
+}
+
+/// Pods in the order in which this scheduler has defragmented them, each with the pod
+/// that led before the lead was last seen to move.
+async fn defragmented(service: &UnderClients) -> Vec<(String, Option<String>)> {
     let (_, body) = service.get("/v1/events").await.unwrap();
     let list: EventList = serde_json::from_str(&body).unwrap();
-    let done = list.events.into_iter().filter(|event| {
+    let mut done = Vec::new();
+    let (mut led, mut leads) = (None, None);
+    for event in list.events {
         println!("{}", event.text);
-        matches!(event.what, What::Defragmented { .. })
-    });
-    done.filter_map(|event| event.pod).collect()
+        match (event.what, event.pod) {
+            (What::LeaderMoved { from, to }, _) => (led, leads) = (from, Some(to)),
+            (What::Defragmented { .. }, Some(pod)) => {
+                assert_ne!(leads.as_ref(), Some(&pod), "{pod} led meanwhile");
+                done.push((pod, led.clone()));
+            }
+            _ => {}
+        }
+    }
+    done
+}
+
+/// Begins when its time has come. Members that were not worth it at that moment have
+/// their turn a minute later.
+async fn nobody_asks_and_the_leader_comes_last(
+    service: &mut UnderClients,
+    before: usize,
+) {
+    wait_until_files_are_small(service).await;
+    wait_until_plan_is(service, "COMPLETE").await;
+    let done = defragmented(service).await.split_off(before);
+    println!("when its time had come: {done:?}");
+    let pods: BTreeSet<&String> = done.iter().map(|(pod, _)| pod).collect();
+    assert_eq!((pods.len(), done.len()), (3, 3), "{done:?}");
+    let (last, led) = done.last().unwrap();
+    assert_eq!(led.as_ref(), Some(last), "the lead was moved away before");
+    let file = service.root().join("never.json");
+    std::fs::write(&file, r#"{"etcd": {"defragment_every": 0}}"#).unwrap();
+    let words = format!("update start --options {}", file.display());
+    service.dcos_etcd(&words).await.unwrap();
 }
 
 #[tokio::test]
@@ -85,18 +141,14 @@ async fn databases_are_given_room() {
     let mut client = etcd::client(&before).await.unwrap();
     fill(&mut client, 75).await.unwrap();
     empty(&mut client).await;
-    let is_empty = |status: &ServiceStatus| {
-        let mut sizes = sizes(status).into_iter();
-        sizes
-            .all(|(size, in_use)| in_use < 10 * MIB && size > 28 * MIB && size < u64::MAX)
-    };
-    let what = "the room is free, and the files are large";
-    let emptied = service.wait_for(what, is_empty).await.unwrap();
-    println!("sizes before: {:?}", sizes(&emptied));
+    wait_until_there_is_free_room(&mut service).await;
     a_quota_below_it_is_refused(&service).await;
 
-    // The scheduler is killed while the second one is at it.
+    // The scheduler is killed while the second one is at it. From now on databases are
+    // looked at every minute, too; there is time until then.
     service.kill_scheduler().unwrap();
+    service.set_option("etcd", "defragment_every", json!(EVERY_SECONDS));
+    service.set_option("etcd", "defragment_from", json!(20));
     let failpoint = Some("after-defragment:2");
     service.start_scheduler(failpoint).unwrap();
     service.wait_until_healthy().await.unwrap();
@@ -110,16 +162,15 @@ async fn databases_are_given_room() {
     service.start_scheduler(None).unwrap();
     wait_until_plan_is(&service, "COMPLETE").await;
 
-    let given_back = |status: &ServiceStatus| {
-        let mut sizes = sizes(status).into_iter();
-        sizes.all(|(size, _)| size < 14 * MIB)
-    };
-    let what = "the files are small";
-    let after = service.wait_for(what, given_back).await.unwrap();
-    println!("sizes after: {:?}", sizes(&after));
-    let order = order(&service).await;
-    println!("after the scheduler was killed: {order:?}");
-    assert_eq!(order.len(), 2, "the one that was begun, and the last");
+    wait_until_files_are_small(&mut service).await;
+    let done = defragmented(&service).await;
+    println!("after the scheduler was killed: {done:?}");
+    assert_eq!(done.len(), 2, "the one that was begun, and the last");
+
+    fill(&mut client, 75).await.unwrap();
+    empty(&mut client).await;
+    wait_until_there_is_free_room(&mut service).await;
+    nobody_asks_and_the_leader_comes_last(&mut service, done.len()).await;
     let (last, longest_gap) = service.wait_until_well().await.unwrap();
     println!("longest gap {} ms", longest_gap.as_millis());
     a_full_database_is_given_room(&mut service, &last).await;

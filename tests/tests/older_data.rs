@@ -230,17 +230,6 @@ fn flip_a_bit(wal: &Path) {
     fs::write(wal, bytes).unwrap();
 }
 
-/// Hands leadership to the member that is neither leader nor `not_to`.
-async fn move_leader(status: &ServiceStatus, not_to: &str) {
-    let leader = status.pods.iter().find(|pod| pod.leader).unwrap();
-    let other = |pod: &&PodStatus| !pod.leader && pod.name != not_to;
-    let other = status.pods.iter().find(other).unwrap();
-    let id = u64::from_str_radix(other.member_id.as_ref().unwrap(), 16).unwrap();
-    let url = leader.client_url.clone().unwrap();
-    let mut client = etcd_client::Client::connect([url], None).await.unwrap();
-    client.move_leader(id).await.unwrap();
-}
-
 async fn check_older_copy(leader_changes: bool) {
     let mut service = Meddled::new().await;
     let copy = service.copy_of_the_disk().await;
@@ -253,7 +242,9 @@ async fn check_older_copy(leader_changes: bool) {
         })
         .await;
     if leader_changes {
-        move_leader(&service.before, &service.pod).await;
+        let other = |pod: &&PodStatus| !pod.leader && pod.name != service.pod;
+        let other = service.before.pods.iter().find(other).unwrap().name.clone();
+        service.give_lead_to(&other).await.unwrap();
     }
     let text = service.wait_for_reason("data_behind", 2).await;
     println!("{text}");

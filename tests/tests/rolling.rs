@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use etcd_api::plans::PlanInfo;
 use etcd_api::{EventList, ServiceStatus, What};
-use etcd_client::Client;
 use etcd_tests::UnderClients;
-use etcd_tests::service::{is_healthy, member_ids, pod, task_ids};
+use etcd_tests::service::{is_healthy, member_ids, task_ids};
 
 /// For this long nothing may happen to a paused plan. One restart takes less.
 const QUIET: Duration = Duration::from_secs(10);
@@ -22,29 +21,6 @@ async fn plan(service: &UnderClients) -> PlanInfo {
     let (code, body) = service.get("/v1/plans/rolling-restart").await.unwrap();
     assert!(code.is_success(), "{code}: {body}");
     serde_json::from_str(&body).unwrap()
-}
-
-fn leader(status: &ServiceStatus) -> String {
-    status.leader.clone().unwrap().pod.unwrap()
-}
-
-/// Gives the lead to a pod's member.
-async fn lead(service: &mut UnderClients, name: &str) {
-    let before = service.before.clone();
-    let now = leader(&before);
-    if now != name {
-        let url = pod(&before, &now).unwrap().client_url.clone().unwrap();
-        let member_id = pod(&before, name).unwrap().member_id.clone().unwrap();
-        let member_id = u64::from_str_radix(&member_id, 16).unwrap();
-        let mut client = Client::connect([url], None).await.unwrap();
-        client.move_leader(member_id).await.unwrap();
-    }
-    let leads = |status: &ServiceStatus| {
-        let leader = status.leader.as_ref();
-        leader.is_some_and(|leader| leader.pod.as_deref() == Some(name))
-    };
-    let what = format!("{name} leads");
-    service.wait_for(&what, leads).await.unwrap();
 }
 
 /// Pods whose task is another one than before.
@@ -95,7 +71,7 @@ async fn followers_first_and_the_leader_last() {
     let mut service = UnderClients::on_agents(3).await.unwrap();
     // It would come first by its number.
     let led = "etcd-0".to_owned();
-    lead(&mut service, &led).await;
+    service.give_lead_to(&led).await.unwrap();
     let before = service.before.clone();
     let idle = plan(&service).await;
     assert_eq!(idle.status, "WAITING", "{idle:?}");

@@ -157,18 +157,14 @@ async fn the_scheduler_is_killed_while_it_grows_and_shrinks() {
         .await
         .unwrap();
     for failpoint in ["after-add-learner", "after-promote"] {
-        service.kill_scheduler().unwrap();
-        service.start_scheduler(Some(failpoint)).unwrap();
-        service.wait_until_scheduler_ends().await.unwrap();
+        service.crash_at(failpoint).await.unwrap();
     }
     service.start_scheduler(None).unwrap();
     wait_for_members(&mut service, 3).await;
     let smaller = json!({"node": {"count": 1}, "service": {"allow_scale_in": true}});
     update(&service, smaller).await.unwrap();
     for failpoint in ["after-remove-member", "after-kill"] {
-        service.kill_scheduler().unwrap();
-        service.start_scheduler(Some(failpoint)).unwrap();
-        service.wait_until_scheduler_ends().await.unwrap();
+        service.crash_at(failpoint).await.unwrap();
     }
     service.start_scheduler(None).unwrap();
     let last = wait_for_members(&mut service, 1).await;

@@ -13,13 +13,7 @@ use serde_json::json;
 /// Starts a scheduler that crashes at the failpoint, and then one that does
 /// not.
 async fn crash_and_start_again(service: &mut Service, failpoint: &str) {
-    let ended = service.wait_until_scheduler_ends().await;
-    let status =
-        ended.unwrap_or_else(|error| panic!("{failpoint} was not passed: {error:#}"));
-    assert!(
-        !status.success(),
-        "{failpoint}: the scheduler ended with {status}"
-    );
+    service.wait_until_crash(failpoint).await.unwrap();
     service.start_scheduler(None).unwrap();
 }
 
@@ -30,8 +24,8 @@ async fn assert_one_cluster(service: &mut Service, failpoint: &str) -> ServiceSt
         .unwrap_or_else(|error| panic!("after a crash at {failpoint}: {error:#}"));
     assert_eq!(status.pods.len(), 3);
     etcd::put(&status, "after", failpoint).await.unwrap();
-    let etcds = service.processes("etcd").unwrap();
-    assert_eq!(etcds.len(), 3, "{failpoint}: {etcds:?}");
+    let three = service.wait_for_processes("etcd", 3).await;
+    three.unwrap_or_else(|error| panic!("after a crash at {failpoint}: {error:#}"));
     status
 }
 

@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 
 use etcd_api::plans::PlanInfo;
 use etcd_api::status::{ClusterState, Role, ServiceStatus};
-use etcd_tests::service::is_healthy;
+use etcd_tests::service::{PATIENCE, is_healthy};
 use etcd_tests::{Service, etcd};
 use rustix::process::Signal;
 use serde_json::json;
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 async fn serial(agents: u8) -> Service {
     let mut service = Service::on_agents(agents).await.unwrap();
@@ -51,7 +49,7 @@ async fn one_member_then_growth() {
     let mut service = serial(3).await;
     let started = Instant::now();
     loop {
-        assert!(started.elapsed() < LIMIT, "not deployed in {LIMIT:?}");
+        assert!(started.elapsed() < PATIENCE, "not deployed in {PATIENCE:?}");
         // The API may not answer yet.
         let Ok(status) = service.status().await else {
             continue;
@@ -98,15 +96,8 @@ async fn a_late_agent() {
 #[tokio::test]
 async fn crashes_on_the_way() {
     let mut service = serial(3).await;
-    let started = Instant::now();
-    let first = loop {
-        if let Some((pid, _)) = service.processes("etcd").unwrap().first() {
-            break *pid;
-        }
-        assert!(started.elapsed() < LIMIT, "no etcd was started");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
-    service.signal(first, Signal::KILL).unwrap();
+    let killed = service.signal_the_first("etcd", Signal::KILL).await;
+    killed.unwrap();
     service
         .wait_for("the second member is on its way", |status| {
             status.pods[1].role != Role::Absent

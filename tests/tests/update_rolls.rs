@@ -8,8 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use etcd_api::ServiceStatus;
-use etcd_tests::UnderClients;
-use etcd_tests::service::{is_healthy, member_ids, task_ids};
+use etcd_local::cluster::{ClusterOptions, Host};
+use etcd_tests::service::{is_healthy, member_ids, pod, task_ids};
+use etcd_tests::{Service, UnderClients};
 use mesos_v1::v1::Resource;
 use mesos_v1::{Access, OperatorClient};
 use serde_json::{Value, json};
@@ -72,35 +73,91 @@ async fn a_tunable_is_changed_in_place_though_the_scheduler_is_killed() {
     wait_until_update_is_complete(&service).await;
 }
 
+/// Memory of the host that has a member and next to nothing beside it, MB.
+const TIGHT: u32 = MEM + EXECUTOR_MEM + 12;
+
 /// More memory is reserved under the places that there are, and members are restarted
-/// on them; less memory is given back.
+/// on them; less memory is given back. One agent has no room: its member is left alone,
+/// and says so. The scheduler is killed while it has more reserved, and less.
 #[tokio::test]
-async fn memory_changes_in_place() {
-    let mut service = UnderClients::on_agents(3).await.unwrap();
-    let before = service.before.clone();
-    for mem in [288_u64, 192] {
-        let old = task_ids(&service.status().await.unwrap());
-        update(&service, &json!({"node": {"mem": mem}})).await;
-        let all_restarted = |status: &ServiceStatus| {
-            let new = task_ids(status);
-            is_healthy(status) && new.iter().all(|task| !old.contains(task))
-        };
-        let what = "all run with other memory";
-        let after = service.wait_for(what, all_restarted).await.unwrap();
-        assert_eq!(member_ids(&after), member_ids(&before), "in place");
-        assert_eq!(places(&after), places(&before), "in place");
-        wait_until_update_is_complete(&service).await;
-        wait_until_mesos_has(&service, mem).await;
+async fn memory_changes_in_place_where_there_is_room() {
+    let hosts = [Host::new(), Host::new(), Host::new().mem(TIGHT)];
+    let mut service = Service::on(ClusterOptions::of(hosts)).await.unwrap();
+    service.start_scheduler(None).unwrap();
+    let mut service = UnderClients::of(service).await.unwrap();
+    let at_first = service.before.clone();
+    let tight = service.pod_on_agent(&at_first, 2).unwrap();
+    let roomy = service.pod_on_agent(&at_first, 0).unwrap();
+    // It is to be among those that grow.
+    service.give_lead_to(&roomy).await.unwrap();
+    let before = service.status().await.unwrap();
+
+    service.set_option("node", "mem", json!(MEM + 64));
+    for failpoint in ["before-store-grow", "before-grow", "after-grow"] {
+        service.crash_at(failpoint).await.unwrap();
     }
+    service.start_scheduler(None).unwrap();
+    let waits = |status: &ServiceStatus| {
+        let waiting = pod(status, &tight).unwrap().waiting.as_ref();
+        waiting.is_some_and(|why| why.code == "no_room_to_grow")
+    };
+    let others_grew =
+        |status: &ServiceStatus| waits(status) && restarted(status, &before) == 2;
+    let what = "one has no room, and the others have grown";
+    let grown = service.wait_for(what, others_grew).await.unwrap();
+    let text = &pod(&grown, &tight).unwrap().waiting.as_ref().unwrap().text;
+    println!("{text}");
+    assert!(text.contains("to have 64 MB of memory more"), "{text}");
+    assert!(text.contains("does not offer 52 MB of memory"), "{text}");
+    is_as_before(&grown, &before, &tight);
+    let words = "does not offer 52 MB of memory";
+    let said = service.wait_until_said("plan status update", words).await;
+    said.unwrap();
+
+    service.set_option("node", "mem", json!(MEM));
+    for failpoint in ["before-shrink", "after-shrink"] {
+        service.crash_at(failpoint).await.unwrap();
+    }
+    service.start_scheduler(None).unwrap();
+    let back = |status: &ServiceStatus| {
+        let waits = pod(status, &tight).unwrap().waiting.is_some();
+        restarted(status, &grown) == 2 && is_healthy(status) && !waits
+    };
+    let what = "nobody waits for room any more";
+    let after = service.wait_for(what, back).await.unwrap();
+    is_as_before(&after, &before, &tight);
+    wait_until_update_is_complete(&service).await;
+    wait_until_mesos_has(&service, MEM).await;
     let (_, longest_gap) = service.wait_until_well().await.unwrap();
     println!("longest gap {} ms", longest_gap.as_millis());
 }
 
-/// Memory of each executor, with the tests' options.
-const EXECUTOR_MEM: u64 = 32;
+/// How many are well with another task than before.
+fn restarted(status: &ServiceStatus, before: &ServiceStatus) -> usize {
+    let old = task_ids(before);
+    let well = status.pods.iter().filter(|pod| pod.healthy);
+    well.filter(|pod| !old.contains(&(pod.name.clone(), pod.task_id.clone())))
+        .count()
+}
+
+/// All members are where they were, and this one was not even restarted.
+#[track_caller]
+fn is_as_before(status: &ServiceStatus, before: &ServiceStatus, untouched: &str) {
+    assert_eq!(member_ids(status), member_ids(before), "in place");
+    assert_eq!(places(status), places(before), "in place");
+    let task = |status| pod(status, untouched).unwrap().task_id.clone();
+    assert_eq!(task(status), task(before), "{untouched} was restarted");
+}
+
+/// Memory of each member, with the tests' options, MB.
+const MEM: u32 = 256;
+
+/// Memory of each executor, with the tests' options, MB.
+const EXECUTOR_MEM: u32 = 32;
 
 /// Waits until tasks have so much memory, and agents nothing more reserved for them.
-async fn wait_until_mesos_has(service: &UnderClients, mem: u64) {
+async fn wait_until_mesos_has(service: &UnderClients, mem: u32) {
+    let wanted = [mem, mem + EXECUTOR_MEM].map(|each| vec![u64::from(each); 3]);
     let master = service.cluster.master_address().to_string();
     let operator =
         OperatorClient::new(master.parse().unwrap(), &Access::default()).unwrap();
@@ -114,12 +171,12 @@ async fn wait_until_mesos_has(service: &UnderClients, mem: u64) {
             memory(&agent.total_resources, is_reserved)
         });
         found = (of_tasks.collect(), reserved.collect());
-        if found == (vec![mem; 3], vec![mem + EXECUTOR_MEM; 3]) {
+        if [&found.0, &found.1] == wanted.each_ref() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    panic!("memory of tasks, and reserved on agents: {found:?}; wanted: {mem}");
+    panic!("memory of tasks, and reserved on agents: {found:?}; wanted: {wanted:?}");
 }
 
 #[expect(
