@@ -13,6 +13,7 @@
 //! | what do etcd's last words say about its data? | `data_signs.rs` |
 //! | would etcd take other options? | `trial.rs` |
 //! | the member's whole life | `member.rs` |
+//! | how much room is there? | `volume_room.rs` |
 //! | what does the scheduler want? | `spec_reading.rs` |
 //! | who is told about it? | `reporter.rs` |
 //! | how does it all hang on a Mesos agent? | `mesos_task.rs` |
@@ -32,3 +33,4 @@ pub mod run_etcd;
 pub mod spec_reading;
 pub mod trial;
 pub mod volume;
+pub mod volume_room;

@@ -14,6 +14,7 @@ use crate::member::{self, StopAsked};
 use crate::reporter::{MesosReporter, Reporter};
 use crate::spec_reading::read_spec;
 use crate::trial::Trials;
+use crate::volume_room;
 
 /// How long the last report may take to reach the agent. If the agent is away
 /// for longer, Mesos says itself that the task is over.
@@ -59,6 +60,7 @@ pub async fn run() -> anyhow::Result<()> {
         generation,
     };
     let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
+    let room = volume_room::tell(handle.clone(), spec.as_ref().ok(), &sandbox);
     let answers = answer_requests(handle.clone(), spec.as_ref().ok(), &sandbox, requests);
     let listener = Listener {
         handle,
@@ -87,6 +89,7 @@ pub async fn run() -> anyhow::Result<()> {
     tokio::select! {
         () = life => Ok(()),
         () = answers => Ok(()),
+        () = room => Ok(()),
         // Heard until the last report is out: a session ends with its listener.
         () = listener.listen(events, grace) => Ok(()),
     }

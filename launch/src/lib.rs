@@ -8,18 +8,21 @@
 //! * [`LaunchSpec`] travels in `TaskInfo.data`: what to run, and as whom.
 //! * [`Report`] travels in `TaskStatus.data`: how far that came.
 //! * [`TrialRequest`] and [`TrialAnswer`] travel as messages: would etcd take this?
+//! * [`RoomReport`] travels as a message: how much room has the disk?
 //! * [`Guard`] lies on the volume beside the data: whose data this is.
 //! * [`ids`] names what both talk about.
 
 pub mod guard;
 pub mod ids;
 pub mod report;
+pub mod room;
 pub mod spec;
 pub mod trial;
 
 pub use guard::Guard;
 pub use ids::{ClusterId, ClusterToken, MemberId, PodGeneration, PodIndex, Sha256};
 pub use report::{Phase, Refusal, Report};
+pub use room::{ExecutorMessage, RoomReport};
 pub use spec::{
     AutoCompaction, ClusterStart, DataHistory, EtcdProgram, Founder, Identity,
     LaunchSpec, LogPosition, Scheme, SupersededIdentity, Tuning,

@@ -1,6 +1,6 @@
 //! Events: everything that can change the model, in one closed list.
 
-use etcd_launch::{PodIndex, Report, TrialAnswer};
+use etcd_launch::{PodIndex, Report, RoomReport, TrialAnswer};
 
 use crate::effect::{EffectId, Outcome};
 use crate::maintenance::MaintenanceRequest;
@@ -57,6 +57,8 @@ pub enum Event {
     },
     /// An executor answered whether etcd takes the wanted options.
     Tried(TrialAnswer),
+    /// An executor told how much room the disk under its member has.
+    RoomTold(RoomReport),
     /// Members were asked for the hash of what they have at one revision.
     Hashed(HashRound),
     /// An effect was carried out, or not.

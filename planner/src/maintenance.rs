@@ -16,46 +16,38 @@ use std::time::Duration;
 
 use etcd_launch::{MemberId, PodIndex};
 
-use crate::alarms::{self, AlarmKind};
-use crate::decommissioning;
+use crate::alarms;
 use crate::draft::Draft;
 use crate::effect::{Effect, Outcome};
-use crate::membership;
 use crate::model::Model;
 use crate::observed::MemberAnswer;
 use crate::overrides::PlanName;
 use crate::quorum;
 use crate::record::{Cluster, Failures, Record};
 use crate::restarting;
-use crate::rolling;
 use crate::time::Timestamp;
 use crate::waiting::WaitingReason;
 
 pub use round::{FreeSpace, Maintenance, Round, RoundEnd, Stage, Step};
 
 mod asking;
+mod disk_room;
+mod full_database;
+mod obstacles;
 mod round;
 mod schedule;
 
 pub use asking::{MaintenanceRefusal, MaintenanceRequest, judge};
 pub(crate) use asking::{ask, begin_anew, stop};
+pub(crate) use disk_room::note as note_disk_room;
+use full_database::{compact, finish, is_compacted, unsteady_room};
+use obstacles::has_to_wait;
 
 /// Attempts in vain after which a round ends: OpenShift's number.
 const ATTEMPTS: u32 = 3;
 
 /// Pause before the next attempt.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(30);
-
-/// For this long nothing may have changed about the room in use before old revisions
-/// count as forgotten: etcd tells the cluster at once and cleans up later.
-const ROOM_IS_STEADY_AFTER: Duration = Duration::from_secs(3);
-
-/// A cluster that clients write to has no steady room.
-const ROOM_IS_AWAITED_FOR: Duration = Duration::from_secs(60);
-
-/// A database that is larger than this share of its quota, in percent, would soon
-/// raise the alarm again.
-const ROOMY_BELOW_PERCENT: u64 = 90;
 
 /// What a defragmentation of any size may take.
 const DEFRAGMENT_AT_LEAST: Duration = Duration::from_secs(60);
@@ -116,12 +108,29 @@ pub(crate) fn maintain(draft: &mut Draft<'_>) {
         if let Some(first) = choose(draft, &pending) {
             compact(draft, first);
         }
-    } else if let Some(next) = choose(draft, &pending) {
+    } else if let Some(next) = choose_with_room(draft, pending) {
         wait_for(draft, next);
         defragment(draft, next);
     } else if steps(draft, is_to_be_done).is_empty() {
         finish(draft);
     }
+}
+
+/// Who comes next of those whose disks have room for it, as far as anybody knows. The
+/// others say what is missing. Old revisions are forgotten before: that makes room.
+fn choose_with_room(
+    draft: &mut Draft<'_>,
+    mut pending: Vec<PodIndex>,
+) -> Option<PodIndex> {
+    pending.retain(|index| {
+        let lacking = disk_room::lacking(draft, *index);
+        let Some(lacking) = lacking.filter(|_| !is_begun(step(draft, *index))) else {
+            return true;
+        };
+        say(draft, *index, lacking.to_string());
+        false
+    });
+    choose(draft, &pending)
 }
 
 /// A member that votes no more is not waited for. One that joined has the same database
@@ -324,204 +333,6 @@ fn defragment(draft: &mut Draft<'_>, index: PodIndex) {
         limit: limit(size_before),
     });
     say(draft, index, defragmenting(draft, index));
-}
-
-/// Whether something comes first; that is said.
-fn has_to_wait(
-    draft: &mut Draft<'_>,
-    index: PodIndex,
-    retry_at: Option<Timestamp>,
-) -> bool {
-    if let Some(until) = retry_at.filter(|at| draft.now() < *at) {
-        let failures = &step(draft, index).failures;
-        let reason = WaitingReason::BackOff {
-            until,
-            failures: failures.in_a_row,
-            last: failures.last.clone().unwrap_or_default(),
-        };
-        draft.wait(index, reason);
-        draft.wake_at(until);
-        return true;
-    }
-    if let Some(why) = obstacle(draft, index) {
-        draft.wait(index, WaitingReason::OthersNotWell { why });
-        draft.wake_in(Duration::from_secs(1));
-        return true;
-    }
-    false
-}
-
-/// Who is not as it has to be before a member is defragmented.
-fn obstacle(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
-    if let Some(busy) = rolling::at_work(draft) {
-        return Some(format!("{busy} is being updated or restarted"));
-    }
-    let changes = draft.effects.iter().any(Effect::changes_members)
-        || draft.model.is_in_flight(Effect::changes_members);
-    if changes {
-        return Some("members are being added or removed".to_owned());
-    }
-    let surplus = decommissioning::surplus(&draft.record, &draft.model.target);
-    let overrides = &draft.record.overrides;
-    let mut leaving = surplus.into_iter().filter(|index| {
-        let held = overrides.interruption_over(PlanName::Decommission, *index);
-        held.is_none()
-    });
-    if let Some(leaving) = leaving.next() {
-        return Some(format!("{leaving} leaves the cluster"));
-    }
-    for index in draft.wanted_pods().chain(draft.recorded_pods()) {
-        let Some(pod) = draft.record.pods.get(&index) else {
-            return Some(format!("{index} is no voter"));
-        };
-        let stops = pod
-            .launch
-            .as_ref()
-            .is_some_and(|it| it.stop_asked.is_some());
-        if pod.restart_asked || pod.exchange_asked.is_some() || stops {
-            return Some(format!("{index} is being restarted or exchanged"));
-        }
-        if pod.paused.is_some() {
-            return Some(format!("{index} is paused"));
-        }
-        if index.is_leaving() || !rolling::votes(pod) {
-            return Some(format!("{index} is joining or leaving"));
-        }
-    }
-    membership::not_settled(draft)
-        .or_else(|| membership::lagging(draft.model))
-        .or_else(|| not_back(draft, next))
-}
-
-/// A member that was defragmented, or may have been, and has not served since.
-fn not_back(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
-    let round = draft.record.maintenance.open()?;
-    for (index, step) in &round.steps {
-        let at = match step.stage {
-            Stage::Done { at, .. } => at,
-            Stage::Begun { at, .. } => at,
-            Stage::Pending => match step.failures.retry_at {
-                // etcd may have gone on after nobody waited any more.
-                Some(retry_at) => retry_at.minus(TRY_AGAIN_AFTER),
-                None => continue,
-            },
-        };
-        if seen_after(draft.model, *index, at).is_none() {
-            return Some(format!("{index} has not served since it was defragmented"));
-        }
-        let settled = draft.now().since(at) >= membership::SETTLED_AFTER;
-        if *index != next && !settled {
-            return Some(format!("{index} was defragmented just now"));
-        }
-    }
-    None
-}
-
-fn is_compacted(draft: &Draft<'_>) -> bool {
-    let round = draft.record.maintenance.open();
-    let space = round.and_then(|round| round.space.as_ref());
-    space.is_none_or(|space| space.compacted.is_some())
-}
-
-/// Has old revisions forgotten.
-fn compact(draft: &mut Draft<'_>, first: PodIndex) {
-    wait_for(draft, first);
-    let Some(round) = draft.record.maintenance.open() else {
-        return;
-    };
-    let Some(space) = round.space.clone() else {
-        return;
-    };
-    let since = round.since;
-    let is_in_flight = draft
-        .model
-        .is_in_flight(|effect| matches!(effect, Effect::Compact { .. }));
-    if is_in_flight {
-        say(draft, first, "old revisions are being forgotten".to_owned());
-        return;
-    }
-    let failures = space.failures;
-    if let Some(until) = failures.retry_at.filter(|at| draft.now() < *at) {
-        let reason = WaitingReason::BackOff {
-            until,
-            failures: failures.in_a_row,
-            last: failures.last.unwrap_or_default(),
-        };
-        draft.wait(first, reason);
-        draft.wake_at(until);
-    } else if !has_to_wait(draft, first, None) {
-        draft.effects.push(Effect::Compact {
-            round: since,
-            keep_revisions: space.keep_revisions,
-        });
-        say(draft, first, "old revisions are being forgotten".to_owned());
-    }
-}
-
-/// Until when the room that old revisions took is awaited, if it is.
-fn unsteady_room(draft: &Draft<'_>) -> Option<Timestamp> {
-    let space = draft.record.maintenance.open()?.space.as_ref()?;
-    let compacted = space.compacted?;
-    let now = draft.now();
-    if now.since(compacted) >= ROOM_IS_AWAITED_FOR {
-        return None;
-    }
-    let voters = quorum::voters(&draft.record).into_iter();
-    let since = voters.map(|voter| {
-        let seen = draft.model.observed.in_use.get(&voter);
-        seen.map_or(now, |(_, since)| *since).max(compacted)
-    });
-    let steady_at = since.max()?.plus(ROOM_IS_STEADY_AFTER);
-    (now < steady_at).then_some(steady_at)
-}
-
-/// All are done: takes the alarm back, if that is wanted and does not come too early.
-fn finish(draft: &mut Draft<'_>) {
-    let wants_space = draft
-        .record
-        .maintenance
-        .open()
-        .is_some_and(|round| round.space.is_some());
-    if !wants_space {
-        end(draft, None);
-        return;
-    }
-    let raised = alarms::of_members(draft.model, &AlarmKind::NoSpace);
-    let mut large = None;
-    for index in quorum::voters(&draft.record) {
-        let at = match step(draft, index).stage {
-            Stage::Done { at, .. } => at,
-            Stage::Pending | Stage::Begun { .. } => Timestamp::default(),
-        };
-        // What was said before the last alarm was taken back does not show that yet.
-        let at = at.max(draft.model.observed.membership_asked.unwrap_or_default());
-        let Some(answer) = seen_after(draft.model, index, at) else {
-            say_alarms_wait(draft, index);
-            return;
-        };
-        let pod = draft.pod(index);
-        let tuning = pod.recipe.as_ref().map(|recipe| &recipe.tuning);
-        let quota = tuning.map_or(u64::MAX, |tuning| tuning.quota_backend_bytes);
-        if answer.db_size_bytes > quota / 100 * ROOMY_BELOW_PERCENT {
-            large.get_or_insert_with(|| alarms::fullness(index, answer, quota));
-        }
-    }
-    if let (Some(fullness), false) = (large, raised.is_empty()) {
-        let why = format!(
-            "{fullness}: what is in it is live; delete keys, or raise etcd.quota, and \
-             try again"
-        );
-        end(draft, Some(why));
-    } else if raised.is_empty() {
-        end(draft, None);
-    } else {
-        alarms::disarm(draft, raised);
-    }
-}
-
-fn say_alarms_wait(draft: &mut Draft<'_>, index: PodIndex) {
-    let why = "its size is looked at before alarms are taken back".to_owned();
-    say(draft, index, why);
 }
 
 fn end(draft: &mut Draft<'_>, why: Option<String>) {

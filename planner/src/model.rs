@@ -177,6 +177,7 @@ impl Model {
                 self.forget_moves_of_the_lead();
             }
             Event::Tried(answer) => trying::note_answer(self, answer),
+            Event::RoomTold(report) => maintenance::note_disk_room(self, &report, now),
             Event::Hashed(round) => self.observed.hashes = Some(round),
             Event::EffectDone { id, outcome } => self.apply_outcome(id, outcome, now),
             Event::RestartAsked { pod } => {

@@ -81,6 +81,8 @@ pub struct Observed {
     pub kills: BTreeMap<TaskId, Timestamp>,
     /// What is known of trials of the target's recipe.
     pub trials: BTreeMap<PodIndex, Trial>,
+    /// How much room the disks under members have, as their executors last told.
+    pub disk_room: BTreeMap<PodIndex, DiskRoom>,
     /// When a pod was last told to hand over leadership.
     pub leader_moves: BTreeMap<PodIndex, Timestamp>,
 }
@@ -114,6 +116,7 @@ impl Observed {
         rename(&mut self.volumes_seen, from, to);
         rename(&mut self.failed_operations, from, to);
         rename(&mut self.trials, from, to);
+        rename(&mut self.disk_room, from, to);
         rename(&mut self.leader_moves, from, to);
     }
 }
@@ -280,6 +283,15 @@ pub struct HashRound {
     pub revision: i64,
     /// What they said. Who did not answer is not in it.
     pub hashes: BTreeMap<PodIndex, HashSeen>,
+}
+
+/// What an executor told of the disk under its member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// When.
+    pub at: Timestamp,
+    /// What may still be written on the file system of its volume, bytes.
+    pub free_bytes: u64,
 }
 
 /// What a member has at a revision.

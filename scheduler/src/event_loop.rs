@@ -27,6 +27,7 @@ use crate::clock;
 use crate::commands::{Actor, Command, CommandRefusal, Order};
 use crate::effects::{self, FileSource, MesosJob, NoCall};
 use crate::events::Journal;
+use crate::executor_messages;
 use crate::failpoint::{self, EVENT, Stage};
 use crate::metrics::Metrics;
 use crate::offer_history::OfferHistory;
@@ -39,7 +40,6 @@ use crate::translate::offers::Claims;
 use crate::translate::operations::Feedback;
 use crate::translate::tasks::LaunchFrame;
 use crate::translate::{agents, offers, operations, statuses};
-use crate::trials;
 
 /// Events that are taken in before a turn plans. More than one, because a
 /// thousand statuses after a failover need no thousand plans; bounded, because
@@ -492,8 +492,8 @@ impl EventLoop {
             }
             event::Type::Message => {
                 let data = event.message.map(|message| message.data);
-                if let Some(answer) = data.and_then(|data| trials::answer(&data)) {
-                    self.apply(Event::Tried(answer));
+                if let Some(event) = data.and_then(|it| executor_messages::event(&it)) {
+                    self.apply(event);
                 }
             }
             event::Type::Failure => {

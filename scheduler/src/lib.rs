@@ -10,6 +10,7 @@ pub mod effects;
 pub mod etcd_choice;
 pub mod event_loop;
 pub mod events;
+pub mod executor_messages;
 pub mod failpoint;
 pub mod framework;
 pub mod hashing;

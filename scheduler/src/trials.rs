@@ -1,9 +1,7 @@
-//! Options that executors try beside their members: what they are sent, and what they
-//! answer.
+//! Options that executors try beside their members: what they are sent.
 
-use etcd_launch::{FORMAT, TrialAnswer, TrialProgram, TrialRecipe, TrialRequest, Tuning};
+use etcd_launch::{FORMAT, TrialProgram, TrialRecipe, TrialRequest, Tuning};
 use etcd_planner::programs::Programs;
-use tracing::{info, warn};
 
 use crate::effects::{FileSource, NoCall};
 
@@ -56,25 +54,4 @@ fn where_to_get(
         sha256: sha256.clone(),
         archived_in: None,
     }))
-}
-
-/// What an executor said, if this release can read it.
-pub fn answer(data: &[u8]) -> Option<TrialAnswer> {
-    match serde_json::from_slice::<TrialAnswer>(data) {
-        Ok(answer) if answer.format <= FORMAT => {
-            info!(pod = %answer.pod, id = answer.id, verdict = ?answer.verdict, "tried");
-            Some(answer)
-        }
-        Ok(answer) => {
-            warn!(
-                answer.format,
-                "a message of a newer executor is not understood"
-            );
-            None
-        }
-        Err(error) => {
-            warn!(%error, "a message of an executor is not understood");
-            None
-        }
-    }
 }

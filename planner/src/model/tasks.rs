@@ -160,6 +160,7 @@ impl Model {
         self.observed.kills.remove(&status.task_id);
         self.observed.leader_moves.remove(&index);
         self.observed.volumes_seen.remove(&index);
+        self.observed.disk_room.remove(&index);
         // The next launch is to be told the newest of it.
         reached::write_down(self, now);
         // What etcd said before it ended says nothing about now.

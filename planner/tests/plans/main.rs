@@ -6,6 +6,7 @@
 mod another_etcd;
 mod changes;
 mod corruption;
+mod disk_room;
 mod failures;
 mod maintenance;
 mod resizing;

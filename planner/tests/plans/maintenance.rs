@@ -8,18 +8,18 @@ use etcd_planner::target::DefragmentWhen;
 
 use super::*;
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
 /// A service and its clock.
-struct Cared {
-    model: Model,
-    now: Timestamp,
+pub(super) struct Cared {
+    pub(super) model: Model,
+    pub(super) now: Timestamp,
 }
 
 impl Cared {
     /// So many members, all well for a minute, with a database of 200 MB of which
     /// half is free. etcd-0 leads.
-    fn of(members: u16) -> Self {
+    pub(super) fn of(members: u16) -> Self {
         let mut model = service(Parallel, members);
         model.target.members = members;
         changes::settle(&mut model);
@@ -32,13 +32,13 @@ impl Cared {
     }
 
     /// Three members, and a round that alice has asked for.
-    fn asked() -> Self {
+    pub(super) fn asked() -> Self {
         let mut cared = Cared::of(3);
         cared.ask(None, None);
         cared
     }
 
-    fn ask(&mut self, pod: Option<u16>, keep_revisions: Option<u64>) {
+    pub(super) fn ask(&mut self, pod: Option<u16>, keep_revisions: Option<u64>) {
         let request = MaintenanceRequest {
             pod: pod.map(PodIndex),
             keep_revisions,
@@ -48,7 +48,7 @@ impl Cared {
         self.model.apply(Event::MaintenanceAsked(request), self.now);
     }
 
-    fn tell(&mut self, told: &str) {
+    pub(super) fn tell(&mut self, told: &str) {
         let words: Vec<&str> = told.split(' ').collect();
         let command = PlanCommand {
             verb: PlanVerb::parse(words[0]).unwrap(),
@@ -60,7 +60,7 @@ impl Cared {
     }
 
     /// Every member answers now, with this changed about its last answer.
-    fn all_say(&mut self, change: impl Fn(&mut MemberAnswer)) {
+    pub(super) fn all_say(&mut self, change: impl Fn(&mut MemberAnswer)) {
         for (pod, probe) in self.model.observed.probes.clone() {
             let mut answer = probe.answer.unwrap();
             change(&mut answer);
@@ -72,13 +72,13 @@ impl Cared {
     }
 
     /// So many seconds later all have answered again.
-    fn wait(&mut self, seconds: u64) {
+    pub(super) fn wait(&mut self, seconds: u64) {
         self.now = self.now.plus(std::time::Duration::from_secs(seconds));
         self.all_say(|_| {});
     }
 
     /// What a turn does and says.
-    fn turn(&mut self) -> String {
+    pub(super) fn turn(&mut self) -> String {
         let turn = Turn {
             now: self.now,
             entropy: 7,
@@ -101,13 +101,13 @@ impl Cared {
     }
 
     #[track_caller]
-    fn check(&mut self, expected: &str) {
+    pub(super) fn check(&mut self, expected: &str) {
         let expected: Vec<&str> = expected.lines().map(str::trim).collect();
         assert_eq!(self.turn(), expected.join("\n"));
     }
 
     /// What is under way ends so.
-    fn answered(&mut self, outcome: &Outcome) {
+    pub(super) fn answered(&mut self, outcome: &Outcome) {
         let ids: Vec<_> = self.model.in_flight.keys().copied().collect();
         for id in ids {
             let outcome = outcome.clone();
@@ -116,16 +116,16 @@ impl Cared {
         }
     }
 
-    fn done(&mut self) {
+    pub(super) fn done(&mut self) {
         self.answered(&Outcome::Done);
     }
 
-    fn failed(&mut self) {
+    pub(super) fn failed(&mut self) {
         let why = "no answer in time".into();
         self.answered(&Outcome::Failed { why });
     }
 
-    fn leads(&mut self, index: u16) {
+    pub(super) fn leads(&mut self, index: u16) {
         self.all_say(|answer| {
             answer.leader = Some(member_id(index));
             answer.raft_term += 1;
@@ -134,7 +134,7 @@ impl Cared {
 
     /// Status of plan, phases and steps, and the errors.
     #[track_caller]
-    fn check_plan(&self, expected: &str) {
+    pub(super) fn check_plan(&self, expected: &str) {
         let plans = plans(&self.model, &BTreeMap::new());
         let plan = plans.iter().find(|plan| plan.name == "maintenance");
         let plan = plan.unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use etcd_config::DeployStrategy;
 use etcd_launch::{
     ClusterId, ClusterStart, ClusterToken, FORMAT, Founder, Identity, LaunchSpec,
-    MemberId, Phase, PodIndex, Refusal, Report, SupersededIdentity, TrialAnswer,
-    TrialVerdict,
+    MemberId, Phase, PodIndex, Refusal, Report, RoomReport, SupersededIdentity,
+    TrialAnswer, TrialVerdict,
 };
 use etcd_planner::effect::{Operation, Outcome};
 use etcd_planner::event::{TaskStatus, TaskVerdict};
@@ -333,6 +333,7 @@ impl World {
         self.connect();
         self.offer();
         self.probe();
+        self.tell_room();
         self.inbox.push(Event::Tick);
         self.tell_results();
         self.operator_step();

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Executors tell every so many ticks how much room their disks have.
+const TELLS_ROOM_EVERY: u64 = 30;
+
 impl World {
     pub(super) fn agents_step(&mut self) {
         for number in 0..self.agents.len() {
@@ -269,6 +272,23 @@ impl World {
         }
         for (pod, probe) in probes {
             self.inbox.push(Event::Probed { pod, probe });
+        }
+    }
+
+    /// What executors tell of their disks: full ones are found, and emptied in the end.
+    pub(super) fn tell_room(&mut self) {
+        if self.faults.maintenance == 0 || !self.tick.is_multiple_of(TELLS_ROOM_EVERY) {
+            return;
+        }
+        let is_troubled = self.faults.until > self.tick;
+        for task in self.tasks.values() {
+            let is_full = is_troubled && self.chance.once_in(4);
+            self.inbox.push(Event::RoomTold(RoomReport {
+                format: FORMAT,
+                pod: task.spec.pod,
+                generation: task.spec.generation,
+                volume_free_bytes: if is_full { 0 } else { 1 << 40 },
+            }));
         }
     }
 }
