@@ -148,8 +148,8 @@ section! {
         update_rollback: bool = true, Kind::Switch, FREE;
 
         /// Whether a member moves to another agent when its own has no room for the
-        /// resources that it is to have. Without it, the member stays as it is and
-        /// says what it waits for.
+        /// resources that it is to have, and another one offers a place. Without it,
+        /// or without a place, the member stays as it is and says what it waits for.
         move_on_resize: bool = false, Kind::Switch, FREE;
 
         /// Whether a smaller `node.count` is taken. Members that go take their copy of

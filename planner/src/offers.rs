@@ -126,6 +126,11 @@ fn appetite(draft: &Draft<'_>) -> Appetite {
     } else {
         Appetite::Nothing
     };
+    let for_what_is_kept = if draft.keeps_offers {
+        Appetite::Soon
+    } else {
+        Appetite::Nothing
+    };
     draft
         .recorded_pods()
         .into_iter()
@@ -150,7 +155,7 @@ fn appetite(draft: &Draft<'_>) -> Appetite {
                 Appetite::Nothing
             }
         })
-        .chain([for_leaving])
+        .chain([for_leaving, for_what_is_kept])
         .max()
         .unwrap_or(Appetite::Nothing)
 }

@@ -6,6 +6,7 @@
 //! is counted and shown.
 
 mod choice;
+mod elsewhere;
 mod refusing;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::record::{Cluster, Membership, Placement, PlacementStage};
 use crate::time::Timestamp;
 use crate::waiting::{self, OfferRefusal, WaitingReason};
 use choice::Choice;
+pub(crate) use elsewhere::could_move;
 use refusing::Rules;
 
 /// Outcomes that are written out in a turn; the others are only counted.
@@ -34,7 +36,17 @@ pub(crate) fn place_pods(draft: &mut Draft<'_>) {
         .wanted_pods()
         .partition(|index| wants_place(draft, *index));
     for index in settled {
-        draft.refusals.remove(&index);
+        let looks = draft.waiting.get(&index);
+        match looks {
+            Some(WaitingReason::NoPlaceToMove { .. }) => {
+                if let Err(refusals) = could_move(draft, index) {
+                    draft.refusals.insert(index, refusals);
+                }
+            }
+            _ => {
+                draft.refusals.remove(&index);
+            }
+        }
     }
     if wanting.is_empty() {
         return;
@@ -103,14 +115,15 @@ fn place(draft: &mut Draft<'_>, index: PodIndex) {
                     _ => choice,
                 });
             }
-            Some(OfferRefusal::Constraint { rule })
-                if rules_without_leaving.first_refusal(offer).is_none() =>
-            {
-                let by = index.leaving();
-                let refusal = OfferRefusal::HeldByLeaving { rule, by };
-                refusals.insert(offer.agent_id.clone(), refusal);
-            }
             Some(refusal) => {
+                let rule = constraint_of_leaving(&refusal, &rules_without_leaving, offer);
+                let refusal = match rule {
+                    Some(rule) => OfferRefusal::HeldByLeaving {
+                        rule,
+                        by: index.leaving(),
+                    },
+                    None => refusal,
+                };
                 refusals.insert(offer.agent_id.clone(), refusal);
             }
         }
@@ -150,6 +163,23 @@ fn places_of_others(draft: &Draft<'_>, index: PodIndex) -> BTreeMap<PodIndex, Pl
         .filter(|(other, _)| **other != index)
         .filter_map(|(other, pod)| Some((*other, pod.placement.clone()?)))
         .collect()
+}
+
+/// The constraint for which an offer was refused, if it is one of the member that leaves
+/// alone: without that member nothing speaks against the offer.
+fn constraint_of_leaving(
+    refusal: &OfferRefusal,
+    without_leaving: &Rules<'_>,
+    offer: &Offer,
+) -> Option<String> {
+    match refusal {
+        OfferRefusal::Constraint { rule }
+            if without_leaving.first_refusal(offer).is_none() =>
+        {
+            Some(rule.clone())
+        }
+        _ => None,
+    }
 }
 
 fn spots_without(

@@ -7,7 +7,7 @@
 //! that is given back once the member is well.
 //!
 //! An agent without room is waited for, and the other members go on; or the member
-//! moves, where the target lets it.
+//! moves, where the target lets it and an offer at hand would do for its successor.
 
 use std::time::Duration;
 
@@ -18,12 +18,14 @@ use crate::effect::Operation;
 use crate::model::Model;
 use crate::observed::{OfferStream, RoomSeen, TaskState};
 use crate::offer::{Bundle, Offer};
+use crate::placing;
 use crate::quorum;
-use crate::record::{Cluster, Placement, Pod, Resize, ResizeStage};
+use crate::record::{Cluster, Exchange, Placement, Pod, Resize, ResizeStage};
+use crate::replacing;
 use crate::rolling;
 use crate::target::Needs;
 use crate::time::Timestamp;
-use crate::waiting::WaitingReason;
+use crate::waiting::{self, WaitingReason};
 
 /// An agent whose newest offer is older says nothing about now.
 const OFFER_IS_FRESH: Duration = Duration::from_secs(60);
@@ -127,19 +129,36 @@ fn comes_back_first(draft: &Draft<'_>, index: PodIndex) -> bool {
     !has_recipe && !quorum::is_healthy_voter_seen(draft.model, index)
 }
 
-fn no_room(
+/// What a member waits for whose agent has no room, or that it does not: it can move.
+fn without_room(
+    draft: &Draft<'_>,
     index: PodIndex,
-    pod: &Pod,
     lacking: &Bundle,
     free: Option<&Bundle>,
-) -> WaitingReason {
-    let nothing = Bundle::default();
-    WaitingReason::NoRoomToGrow {
-        pod: index,
-        hostname: hostname(pod),
-        lacking: lacking.without(free.unwrap_or(&nothing)).to_string(),
-        wanted: lacking.to_string(),
+) -> Result<(), WaitingReason> {
+    let hostname = hostname(draft.pod(index));
+    let wanted = lacking.to_string();
+    let lacking = lacking
+        .without(free.unwrap_or(&Bundle::default()))
+        .to_string();
+    if !draft.model.target.move_on_resize {
+        return Err(WaitingReason::NoRoomToGrow {
+            pod: index,
+            hostname,
+            wanted,
+            lacking,
+        });
     }
+    // What speaks against any move is said when it is begun.
+    if replacing::judge(draft.model, index, Exchange::JoinFirst).is_err() {
+        return Ok(());
+    }
+    placing::could_move(draft, index).map_err(|refusals| WaitingReason::NoPlaceToMove {
+        hostname,
+        wanted,
+        lacking,
+        refusals: waiting::count(&refusals),
+    })
 }
 
 fn hostname(pod: &Pod) -> crate::offer::Hostname {
@@ -167,14 +186,13 @@ pub(crate) fn hold(draft: &Draft<'_>, index: PodIndex) -> Option<WaitingReason> 
         },
         _ => {}
     }
-    if lacking.is_empty()
-        || draft.model.target.move_on_resize
-        || comes_back_first(draft, index)
-    {
+    if lacking.is_empty() || comes_back_first(draft, index) {
         return None;
     }
     match room(draft, pod, &lacking) {
-        Room::TooLittle(free) => Some(no_room(index, pod, &lacking, free.as_ref())),
+        Room::TooLittle(free) => {
+            without_room(draft, index, &lacking, free.as_ref()).err()
+        }
         Room::Enough | Room::Unknown => None,
     }
 }
@@ -212,8 +230,12 @@ pub(crate) fn prepare(draft: &mut Draft<'_>, index: PodIndex) -> Step {
     match room(draft, pod, &lacking) {
         Room::Enough => ask(draft, index, to),
         Room::Unknown => Step::Wait(WaitingReason::RoomUnknown { hostname }),
-        Room::TooLittle(_) if draft.model.target.move_on_resize => Step::Move,
-        Room::TooLittle(free) => Step::Wait(no_room(index, pod, &lacking, free.as_ref())),
+        Room::TooLittle(free) => {
+            match without_room(draft, index, &lacking, free.as_ref()) {
+                Ok(()) => Step::Move,
+                Err(reason) => Step::Wait(reason),
+            }
+        }
     }
 }
 
@@ -531,6 +553,7 @@ pub(crate) fn looks_for_room(draft: &Draft<'_>, index: PodIndex) -> bool {
         draft.waiting.get(&index),
         Some(
             WaitingReason::NoRoomToGrow { .. }
+                | WaitingReason::NoPlaceToMove { .. }
                 | WaitingReason::RoomUnknown { .. }
                 | WaitingReason::Growing { .. }
         )

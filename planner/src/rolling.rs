@@ -433,6 +433,9 @@ fn begin_move(draft: &mut Draft<'_>, index: PodIndex) {
         from: pod.recipe.clone(),
         needs: None,
     });
+    // What is at hand is for its successor, which is placed in the next turn.
+    draft.keeps_offers = true;
+    draft.wake_in(Duration::from_secs(1));
 }
 
 /// Takes note of updated members that are well, and of those that do not become so.

@@ -95,6 +95,17 @@ pub enum WaitingReason {
         /// What of that is not offered.
         lacking: String,
     },
+    /// It is to have more than its agent has, and to move, and nobody offers a place.
+    NoPlaceToMove {
+        /// On which host it is.
+        hostname: Hostname,
+        /// What more it is to have.
+        wanted: String,
+        /// What of that is not offered there.
+        lacking: String,
+        /// How many agents were refused for each reason.
+        refusals: BTreeMap<OfferRefusal, usize>,
+    },
     /// It is to have more, and its agent has not said what it has.
     RoomUnknown {
         /// On which host.
@@ -285,6 +296,7 @@ impl WaitingReason {
             WaitingReason::CannotMove { .. } => "cannot_move",
             WaitingReason::TryingOptions { .. } => "trying_options",
             WaitingReason::NoRoomToGrow { .. } => "no_room_to_grow",
+            WaitingReason::NoPlaceToMove { .. } => "no_place_to_move",
             WaitingReason::RoomUnknown { .. } => "room_unknown",
             WaitingReason::Growing { .. } => "growing",
             WaitingReason::GrowthRefused { .. } => "growth_refused",
@@ -398,6 +410,22 @@ impl fmt::Display for WaitingReason {
                  that; it goes on when there is room, and takes another agent with \
                  service.move_on_resize = true or `pod replace {pod}`"
             ),
+            WaitingReason::NoPlaceToMove {
+                hostname,
+                wanted,
+                lacking,
+                refusals,
+            } => {
+                write!(
+                    f,
+                    "it is to have {wanted} more, {hostname} does not offer {lacking} of \
+                     that, and there is no place to move to"
+                )?;
+                if !refusals.is_empty() {
+                    f.write_str(": ")?;
+                }
+                refusals::write_all(f, refusals)
+            }
             WaitingReason::RoomUnknown { hostname } => {
                 write!(f, "{hostname} has not offered yet what it has room for")
             }

@@ -9,6 +9,7 @@ mod corruption;
 mod disk_room;
 mod failures;
 mod maintenance;
+mod moving;
 mod resizing;
 mod trying;
 

@@ -54,7 +54,7 @@ impl World {
         let is_full = agent.poor_until > self.tick;
         let all = Bundle {
             cpus: MilliCpus(if is_full { 100 } else { 4000 }),
-            mem: Megabytes(8192),
+            mem: Megabytes(if is_full { 0 } else { 8192 }),
             disk: Megabytes(20_000),
             ports: vec![PortRange {
                 begin: 2379,

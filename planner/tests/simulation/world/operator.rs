@@ -173,9 +173,14 @@ impl World {
     fn set_resources(&mut self) {
         let mem = [1024, 1536, MORE_THAN_THERE_IS][self.pick(3)];
         let client_port = [2379, 2379, 2385][self.pick(3)];
-        // Who moves needs somewhere to go.
-        let spare = self.agents.len() > usize::from(self.model.target.members) + 1;
-        let moves = spare && self.chance.once_in(3);
+        // Others fill some agents up, for a while.
+        for number in 0..self.agents.len() {
+            if self.chance.once_in(3) {
+                self.agents[number].poor_until = self.tick + self.chance.below(150);
+            }
+        }
+        // Also where there is nowhere to go to.
+        let moves = self.chance.once_in(2);
         self.set_needs(mem, client_port, moves);
     }
 
