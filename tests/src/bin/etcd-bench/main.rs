@@ -1,5 +1,6 @@
 //! `make bench`: the figures of the README, measured on this machine and
-//! printed as a Markdown table. `etcd-bench growth`, and so on, measures that alone.
+//! printed as a Markdown table. `etcd-bench growth`, and so on, measures that alone;
+//! `etcd-bench rolling-update 2` in so many rounds.
 //!
 //! | figure | file |
 //! |---|---|
@@ -9,6 +10,7 @@
 //! | replacement of a dead member, and by hand | `replacement.rs` |
 //! | the longest time without a write while members change | `gaps.rs`, `writer.rs` |
 //! | an update that goes through three members, and by hand | `rolling_update.rs` |
+//! | requests that fail meanwhile although they are tried again | `requests.rs` |
 //! | a cluster that is looked after by hand, to compare with | `by_hand.rs` |
 //! | where the time of a birth goes | `timeline.rs` |
 //! | memory at rest, sizes of programs | `footprint.rs` |
@@ -21,6 +23,7 @@ mod footprint;
 mod gaps;
 mod growth;
 mod replacement;
+mod requests;
 mod rolling_update;
 mod simulation;
 mod timeline;
@@ -47,7 +50,7 @@ async fn main() -> Result<()> {
         Some("growth") => Some(growth::rows().await?),
         Some("memory") => Some(footprint::memory_at_rest(&builds[0]).await?),
         Some("gaps") => Some(gaps::rows().await?),
-        Some("rolling-update") => Some(rolling_update::rows().await?),
+        Some("rolling-update") => Some(rolling_update::rows(rounds()?).await?),
         Some("replacement") => Some(replacement::rows().await?),
         Some("replacement-small") => Some(replacement::small().await?),
         Some("replacement-large") => Some(replacement::large().await?),
@@ -79,7 +82,7 @@ async fn main() -> Result<()> {
     rows.extend(growth::rows().await?);
     rows.extend(replacement::rows().await?);
     rows.extend(gaps::rows().await?);
-    rows.extend(rolling_update::rows().await?);
+    rows.extend(rolling_update::rows(rolling_update::ROUNDS).await?);
     rows.extend(simulation);
 
     println!("{}\n", machine()?);
@@ -87,6 +90,15 @@ async fn main() -> Result<()> {
     rows.iter().for_each(|row| println!("{row}"));
     println!("\n{}", timeline::table(&births));
     Ok(())
+}
+
+/// How many rounds are asked for, of what is measured alone.
+fn rounds() -> Result<usize> {
+    let Some(given) = std::env::args().nth(2) else {
+        return Ok(rolling_update::ROUNDS);
+    };
+    let rounds = given.parse().ok().filter(|rounds| *rounds > 0);
+    rounds.with_context(|| format!("{given:?} is no number of rounds"))
 }
 
 /// The build that this program belongs to, which `make up` and the tests use,

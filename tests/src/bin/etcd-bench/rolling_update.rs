@@ -3,7 +3,8 @@
 //!
 //! By hand: SIGTERM, start with the new flag, healthy, five seconds more, the next one;
 //! the leader last. The plan waits for as long, tries the options beside each member
-//! before, and has Mesos launch each member anew.
+//! before, and has Mesos launch each member anew. Beside the writer of `gaps.rs`,
+//! clients make requests of which each may be tried once more (`requests.rs`).
 
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,11 @@ use crate::bare_etcd::{HEARTBEAT_MS, SMALL_QUOTA_MB};
 use crate::birth::LOOK_AGAIN;
 use crate::by_hand::ByHand;
 use crate::gaps::{ALLOWED, AT_MOST, Clients, at_rest};
+use crate::requests::{Asked, Requests};
 use crate::{Goal, Row, median, shown};
 
-const ROUNDS: usize = 10;
+/// Of an update by us and by hand.
+pub(crate) const ROUNDS: usize = 10;
 
 /// A member counts as back once it has been well for so long: etcd's own number.
 const STABLE_FOR: Duration = Duration::from_secs(5);
@@ -27,36 +30,58 @@ const STABLE_FOR: Duration = Duration::from_secs(5);
 /// The heartbeat that is not the default.
 const OTHER_HEARTBEAT_MS: u64 = 150;
 
-/// How long one took, and the longest time between two acknowledged writes meanwhile.
+/// One update.
+struct Update {
+    took: Duration,
+    /// The longest time between two acknowledged writes meanwhile.
+    gap: Duration,
+    /// What became of other requests.
+    asked: Asked,
+}
+
 #[derive(Default)]
 struct Updates {
     took: Vec<Duration>,
     gaps: Vec<Duration>,
+    asked: Asked,
+}
+
+impl Updates {
+    fn add(&mut self, update: &Update) {
+        self.took.push(update.took);
+        self.gaps.push(update.gap);
+        self.asked += update.asked;
+    }
+}
+
+impl std::fmt::Display for Update {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:.1} s, gap {} ms, requests failed {}",
+            self.took.as_secs_f64(),
+            self.gap.as_millis(),
+            self.asked
+        )
+    }
 }
 
 /// Measures both by turns, on one service and one cluster beside it.
-pub(crate) async fn rows() -> Result<Vec<Row>> {
+pub(crate) async fn rows(rounds: usize) -> Result<Vec<Row>> {
     let mut service = Service::on_agents(3).await?;
     service.start_scheduler(None)?;
     service.wait_until_healthy().await?;
     let mut bare = ByHand::founded(&service, SMALL_QUOTA_MB).await?;
     let (mut ours, mut by_hand) = (Updates::default(), Updates::default());
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let heartbeat = [OTHER_HEARTBEAT_MS, HEARTBEAT_MS][round % 2];
-        let (took, gap) = update_by_hand(&mut bare, round, heartbeat).await?;
-        by_hand.took.push(took);
-        by_hand.gaps.push(gap);
-        let (our_time, our_gap) = update(&mut service, round, heartbeat).await?;
-        ours.took.push(our_time);
-        ours.gaps.push(our_gap);
+        let bare_update = update_by_hand(&mut bare, round, heartbeat).await?;
+        by_hand.add(&bare_update);
+        let our_update = update(&mut service, round, heartbeat).await?;
+        ours.add(&our_update);
+        let round = round + 1;
         eprintln!(
-            "rolling updates {} of {ROUNDS}: by hand {:.1} s, gap {} ms; ours {:.1} s, gap \
-             {} ms",
-            round + 1,
-            took.as_secs_f64(),
-            gap.as_millis(),
-            our_time.as_secs_f64(),
-            our_gap.as_millis()
+            "rolling updates {round} of {rounds}: by hand {bare_update}; ours {our_update}"
         );
     }
     Ok(rows_of(&ours, &by_hand))
@@ -94,6 +119,19 @@ fn rows_of(ours: &Updates, by_hand: &Updates) -> Vec<Row> {
             shown(&by_hand.gaps),
             None,
         ),
+        row(
+            "requests that failed, tried once more elsewhere: rolling update",
+            ours.asked.to_string(),
+            Some(Goal {
+                text: "0",
+                met: ours.asked.failed == 0,
+            }),
+        ),
+        row(
+            "requests that failed, tried once more elsewhere: the same by hand",
+            by_hand.asked.to_string(),
+            None,
+        ),
     ]
 }
 
@@ -101,21 +139,21 @@ async fn update_by_hand(
     bare: &mut ByHand,
     round: usize,
     heartbeat: u64,
-) -> Result<(Duration, Duration)> {
+) -> Result<Update> {
     let clients = Clients::start(bare.urls(), round).await?;
+    let requests = Requests::start(&bare.urls());
     let started = Instant::now();
     bare.update_all(heartbeat, STABLE_FOR).await?;
     let took = started.elapsed();
-    Ok((took, clients.finish(bare.urls()).await?))
+    let asked = requests.finish().await?;
+    let gap = clients.finish(bare.urls()).await?;
+    Ok(Update { took, gap, asked })
 }
 
-async fn update(
-    service: &mut Service,
-    round: usize,
-    heartbeat: u64,
-) -> Result<(Duration, Duration)> {
+async fn update(service: &mut Service, round: usize, heartbeat: u64) -> Result<Update> {
     let before = at_rest(service).await?;
     let clients = Clients::start(client_urls(&before), round).await?;
+    let requests = Requests::start(&client_urls(&before));
     let started = Instant::now();
     let options = format!("{{\"etcd\": {{\"heartbeat_interval\": {heartbeat}}}}}");
     let path = "/v1/configurations/target";
@@ -130,7 +168,9 @@ async fn update(
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     let took = started.elapsed();
-    Ok((took, clients.finish(client_urls(&before)).await?))
+    let asked = requests.finish().await?;
+    let gap = clients.finish(client_urls(&before)).await?;
+    Ok(Update { took, gap, asked })
 }
 
 /// Whether all was done, and none of these tasks is left.
