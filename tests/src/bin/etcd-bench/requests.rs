@@ -94,11 +94,10 @@ async fn ask_on(urls: Vec<String>, first: usize, over: watch::Receiver<bool>) ->
         let [own, next, ..] = members.as_mut_slice() else {
             break;
         };
-        asked += once_more(
-            timeout(FIRST_LIMIT, own.ask(&key, number)),
-            timeout(AGAIN_LIMIT, next.ask(&key, number)),
-        )
-        .await;
+        // Large ones, of etcd's client: not on the stack.
+        let first = Box::pin(timeout(FIRST_LIMIT, own.ask(&key, number)));
+        let again = Box::pin(timeout(AGAIN_LIMIT, next.ask(&key, number)));
+        asked += once_more(first, again).await;
         tokio::time::sleep(PAUSE).await;
     }
     asked
