@@ -1,12 +1,15 @@
 //! Compaction, defragmentation, alarms: what keeps a database from growing over
-//! its quota, and what brings it back below.
+//! its quota, and what brings it back below. And the way back to the minor version
+//! before.
 //!
 //! The order is for the caller to keep: compact, defragment one member after the
 //! other with the leader last, look at all sizes again, and only then disarm.
 
 use std::time::Duration;
 
-use etcd_client::{AlarmAction, AlarmOptions, AlarmType, CompactionOptions};
+use etcd_client::{
+    AlarmAction, AlarmOptions, AlarmType, CompactionOptions, DowngradeOptions,
+};
 
 use crate::EtcdError;
 use crate::member::{Alarm, AlarmKind, MemberClient};
@@ -61,6 +64,40 @@ impl MemberClient {
         let options = CompactionOptions::new().with_physical();
         let compact = kv.compact(revision, Some(options));
         self.bounded("compact", limit, compact).await?;
+        Ok(())
+    }
+
+    /// Has the whole cluster go back by one minor version, to `minor`, such as `3.5`:
+    /// from then on it works as that one, and every member makes its data ready for
+    /// it. What has been done of it is told by [`MemberClient::status`]. Once all
+    /// members run the older version, etcd ends the downgrade by itself.
+    ///
+    /// Works from 3.6 on. 3.5 knows the call, and does not get it done.
+    ///
+    /// # Errors
+    ///
+    /// [`EtcdError::Other`] where etcd says no: it goes back by one minor version only,
+    /// and not while it is on its way already. [`EtcdError::NoQuorum`], after which it
+    /// may be on its way all the same.
+    pub async fn enable_downgrade(&self, minor: &str) -> Result<(), EtcdError> {
+        self.ask_for_downgrade(DowngradeOptions::Enable(minor.to_owned()))
+            .await
+    }
+
+    /// Has the cluster go back no further. etcd says that it was done although it was
+    /// not; only [`MemberClient::status`] tells. Without a downgrade it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`EtcdError::Unreachable`], [`EtcdError::TimedOut`].
+    pub async fn cancel_downgrade(&self) -> Result<(), EtcdError> {
+        self.ask_for_downgrade(DowngradeOptions::Cancel).await
+    }
+
+    async fn ask_for_downgrade(&self, what: DowngradeOptions) -> Result<(), EtcdError> {
+        let mut maintenance = self.client.maintenance_client();
+        let ask = maintenance.downgrade(what);
+        self.bounded("downgrade", self.limits.quorum, ask).await?;
         Ok(())
     }
 

@@ -80,6 +80,12 @@ pub struct MemberStatus {
     pub member_id: u64,
     /// Its program's version, such as `3.5.30`.
     pub version: String,
+    /// The oldest minor version that could read its data, such as `3.6.0`; told from
+    /// 3.6 on, and not before the member knows.
+    pub storage_version: Option<String>,
+    /// To which minor version the cluster is going back, such as `3.5.0`; told from
+    /// 3.6 on.
+    pub downgrade_to: Option<String>,
     /// Size of the database file, bytes.
     pub db_size: u64,
     /// Bytes of the file that hold data; the rest a defragmentation frees.
@@ -264,10 +270,14 @@ impl MemberClient {
             .bounded("status", self.limits.local, maintenance.status())
             .await?;
         let header = answer.header().ok_or_else(|| self.no_header("status"))?;
+        let storage_version = Some(answer.storage_version()).filter(|it| !it.is_empty());
+        let downgrade = answer.downgrade_info().filter(|it| it.enabled());
         Ok(MemberStatus {
             cluster_id: header.cluster_id(),
             member_id: header.member_id(),
             version: answer.version().to_owned(),
+            storage_version: storage_version.map(str::to_owned),
+            downgrade_to: downgrade.map(|it| it.target_version().to_owned()),
             db_size: byte_count(answer.db_size()),
             db_size_in_use: byte_count(answer.raft_used_db_size()),
             leader: Some(answer.leader()).filter(|id| *id != 0),

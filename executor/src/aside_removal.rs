@@ -74,6 +74,8 @@ mod tests {
                 cluster_id: 1,
                 member_id: 2,
                 version: "3.5.30".into(),
+                storage_version: None,
+                downgrade_to: None,
                 db_size: 0,
                 db_size_in_use: 0,
                 leader,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use etcd_launch::PodIndex;
 
 use crate::alarms;
+use crate::downgrading;
 use crate::draft::Draft;
 use crate::effect::Effect;
 use crate::membership;
@@ -21,7 +22,7 @@ use crate::quorum;
 use crate::record::{Cluster, Membership, Record};
 use crate::rolling;
 use crate::target::Recipe;
-use crate::versions;
+use crate::versions::{self, Way};
 use crate::waiting::WaitingReason;
 
 /// A snapshot that is older than this when the first member's turn comes is taken anew:
@@ -38,26 +39,39 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(15);
 pub(crate) fn hold(draft: &mut Draft<'_>, next: PodIndex) -> Option<WaitingReason> {
     let target = &draft.model.target.program;
     if !matches!(draft.record.cluster, Cluster::Formed(_)) {
-        return None;
+        let why = forms_first(draft, next)?;
+        return Some(WaitingReason::BeforeAnotherEtcd { why });
     }
     let own = draft.pod(next).recipe.as_ref().map(|it| &it.program);
     if own.is_some_and(|own| own.has_same_etcd(target)) {
         return None;
     }
-    if let Some(to) = target.version
-        && let Err(why) = versions::judge(&running_versions(draft), to)
-    {
-        let why = why.to_string();
-        return Some(WaitingReason::EtcdRefused { why });
+    let to = target.version;
+    let way = match to.map(|to| versions::judge(&running_versions(draft), to)) {
+        Some(Err(why)) => {
+            let why = why.to_string();
+            return Some(WaitingReason::EtcdRefused { why });
+        }
+        Some(Ok(way)) => way,
+        None => Way::Members,
+    };
+    if let Some(why) = downgrading::is_elsewhere(draft) {
+        return Some(WaitingReason::BeforeAnotherEtcd { why });
     }
     if has_begun(&draft.record, target) {
-        return None;
+        let why = to.and_then(|to| downgrading::not_ready(draft.model, next, to));
+        return why.map(|why| WaitingReason::BeforeAnotherEtcd { why });
     }
     // Nobody can take a snapshot, and it may be this bug that keeps the others down.
     if needs_a_patch(draft, next) && !has_quorum(draft) {
         return None;
     }
-    let why = not_well(draft, next).or_else(|| no_snapshot(draft))?;
+    let why = not_well(draft, next)
+        .or_else(|| no_snapshot(draft))
+        .or_else(|| match (way, to) {
+            (Way::Downgrade, Some(to)) => downgrading::prepare(draft, to),
+            _ => None,
+        })?;
     draft.wake_in(Duration::from_secs(1));
     Some(WaitingReason::BeforeAnotherEtcd { why })
 }
@@ -85,17 +99,59 @@ pub(crate) fn waits_for_alarms(draft: &Draft<'_>, index: PodIndex) -> bool {
         && !alarms::raised(draft.model).is_empty()
 }
 
-/// What members say that they run; of those who say nothing, what they were given.
+/// A founder that has run does not get an older minor version before the cluster is seen
+/// to have formed: it may have done so unseen, and work as the newer one.
+fn forms_first(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
+    let pod = draft.pod(next);
+    let own = pod.recipe.as_ref()?.program.version?;
+    let to = draft.model.target.program.version?;
+    let is_older = (to.major, to.minor) < (own.major, own.minor);
+    (is_older && pod.launch.is_some()).then(|| {
+        let (own, to) = (own.minor_version(), to.minor_version());
+        format!(
+            "the cluster has to form first, with etcd {own}: {to} could not read what was \
+             begun with that"
+        )
+    })
+}
+
+/// Whether a member that failed with its etcd may go back to the one before. When it was
+/// the last one of its minor version, the cluster may have gone on without that in the
+/// meantime, and nobody can tell from outside.
+pub(crate) fn may_be_given_again(
+    draft: &Draft<'_>,
+    index: PodIndex,
+    before: &Programs,
+) -> bool {
+    let Some(own) = draft.pod(index).recipe.as_ref().map(|it| &it.program) else {
+        return true;
+    };
+    let Some(to) = before.version.filter(|_| !own.has_same_etcd(before)) else {
+        return true;
+    };
+    // What it said last may be of the time before.
+    let others = quorum::voters(&draft.record).into_iter();
+    let others = others.filter(|voter| *voter != index);
+    let running: Vec<EtcdVersion> = others
+        .filter_map(|voter| running_version(draft, voter))
+        .chain(own.version)
+        .collect();
+    versions::judge(&running, to) == Ok(Way::Members)
+}
+
 fn running_versions(draft: &Draft<'_>) -> Vec<EtcdVersion> {
     let voters = quorum::voters(&draft.record).into_iter();
     voters
-        .filter_map(|voter| {
-            let answer = quorum::fresh_answer(draft.model, voter);
-            let said = answer.and_then(|answer| EtcdVersion::parse(&answer.version));
-            let recipe = draft.pod(voter).recipe.as_ref();
-            said.or(recipe?.program.version)
-        })
+        .filter_map(|voter| running_version(draft, voter))
         .collect()
+}
+
+/// What a member says that it runs; if it says nothing, what it was given.
+fn running_version(draft: &Draft<'_>, voter: PodIndex) -> Option<EtcdVersion> {
+    let answer = quorum::fresh_answer(draft.model, voter);
+    let said = answer.and_then(|answer| EtcdVersion::parse(&answer.version));
+    let recipe = draft.pod(voter).recipe.as_ref();
+    said.or(recipe?.program.version)
 }
 
 /// Whether some member has this etcd already.

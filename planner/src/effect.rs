@@ -8,7 +8,7 @@ use etcd_launch::{LaunchSpec, MemberId, PodGeneration, PodIndex, Tuning};
 
 use crate::alarms::Alarm;
 use crate::offer::{AgentId, Bundle, ExecutorId, OfferId, OperationId, TaskId};
-use crate::programs::Programs;
+use crate::programs::{EtcdVersion, Programs};
 use crate::record::{Placement, TargetId};
 use crate::time::Timestamp;
 
@@ -139,6 +139,14 @@ pub enum Effect {
         /// Before the change to which target.
         target: TargetId,
     },
+    /// Ask etcd to go back by a minor version: it works as that one from then on, and
+    /// makes its members' data ready for it.
+    EnableDowngrade {
+        /// To which; its patch says nothing.
+        to: EtcdVersion,
+    },
+    /// Ask etcd to go back no further.
+    CancelDowngrade,
     /// Ask the leader to hand over.
     MoveLeader {
         /// From which pod.
@@ -209,6 +217,8 @@ impl Effect {
             | Effect::Defragment { .. }
             | Effect::Compact { .. }
             | Effect::TakeSnapshot { .. }
+            | Effect::EnableDowngrade { .. }
+            | Effect::CancelDowngrade
             | Effect::MoveLeader { .. } => true,
             Effect::Suppress
             | Effect::Revive
@@ -231,7 +241,13 @@ impl Effect {
     /// Whether members say something else afterwards: what they said before then is
     /// no reason for more of it.
     pub fn changes_what_members_say(&self) -> bool {
-        self.changes_members() || matches!(self, Effect::Disarm { .. })
+        self.changes_members()
+            || matches!(
+                self,
+                Effect::Disarm { .. }
+                    | Effect::EnableDowngrade { .. }
+                    | Effect::CancelDowngrade
+            )
     }
 
     /// A short fixed name, for failpoints, metrics and logs.
@@ -277,6 +293,8 @@ impl Effect {
             Effect::Defragment { .. } => EffectKind::Defragment,
             Effect::Compact { .. } => EffectKind::Compact,
             Effect::TakeSnapshot { .. } => EffectKind::TakeSnapshot,
+            Effect::EnableDowngrade { .. } => EffectKind::EnableDowngrade,
+            Effect::CancelDowngrade => EffectKind::CancelDowngrade,
             Effect::MoveLeader { .. } => EffectKind::MoveLeader,
         }
     }
@@ -345,6 +363,10 @@ effect_kinds! {
     Compact = "compact",
     /// A snapshot is written to the scheduler's disk.
     TakeSnapshot = "take-snapshot",
+    /// etcd is asked to go back by a minor version.
+    EnableDowngrade = "enable-downgrade",
+    /// etcd is asked to go back no further.
+    CancelDowngrade = "cancel-downgrade",
     /// The lead is handed over.
     MoveLeader = "move-leader",
 }
@@ -399,6 +421,10 @@ impl fmt::Display for Effect {
             }
             Effect::TryRecipe { pod, .. } => write!(f, "try options beside {pod}"),
             Effect::TakeSnapshot { .. } => f.write_str("take a snapshot"),
+            Effect::EnableDowngrade { to } => {
+                write!(f, "enable the downgrade to {}", to.minor_version())
+            }
+            Effect::CancelDowngrade => f.write_str("cancel the downgrade"),
             Effect::MoveLeader { from, to } => {
                 write!(f, "move leader from {from} to {to}")
             }

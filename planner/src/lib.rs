@@ -43,6 +43,7 @@ mod constraints;
 mod corruption;
 pub mod decision;
 mod decommissioning;
+mod downgrading;
 mod draft;
 pub mod effect;
 pub mod event;

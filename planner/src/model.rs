@@ -247,6 +247,7 @@ impl Model {
         self.target = target;
         self.observed.target_errors.clear();
         self.observed.snapshot_failed = None;
+        self.observed.downgrade_refused = None;
     }
 
     /// What agents of places offer is known for longer than the offers are held.
@@ -338,6 +339,9 @@ impl Model {
             Effect::TakeSnapshot { .. } => {
                 self.observed.snapshot_failed = Some((now, why));
             }
+            Effect::EnableDowngrade { .. } | Effect::CancelDowngrade => {
+                self.observed.downgrade_refused = Some((now, why));
+            }
             Effect::Defragment { .. }
             | Effect::Compact { .. }
             | Effect::Suppress
@@ -388,6 +392,8 @@ impl Model {
             Effect::AddLearner { .. }
             | Effect::Promote { .. }
             | Effect::Disarm { .. }
+            | Effect::EnableDowngrade { .. }
+            | Effect::CancelDowngrade
             | Effect::RemoveMember { .. } => self.observed.membership_asked = Some(now),
             Effect::MoveLeader { from, .. } => {
                 self.observed.leader_moves.insert(*from, now);

@@ -10,7 +10,7 @@ use etcd_launch::{ClusterId, MemberId, PodIndex, Report};
 use crate::offer::{
     AgentFacts, AgentId, Bundle, Offer, OfferId, ReservationId, ReservedBundle, TaskId,
 };
-use crate::programs::Programs;
+use crate::programs::{EtcdVersion, Programs};
 use crate::record::{Placement, Reached};
 use crate::time::Timestamp;
 use crate::trying::Trial;
@@ -75,6 +75,8 @@ pub struct Observed {
     pub failed_operations: BTreeMap<PodIndex, (ReservationId, String)>,
     /// When a snapshot could last not be taken, and why not.
     pub snapshot_failed: Option<(Timestamp, String)>,
+    /// When etcd last refused to go back by a minor version, or to leave that, and why.
+    pub downgrade_refused: Option<(Timestamp, String)>,
     /// Programs of recipes that agents cannot fetch, and why not.
     pub not_at_hand: Vec<(Programs, String)>,
     /// When each task was last told to stop.
@@ -239,6 +241,11 @@ pub struct MemberAnswer {
     pub member_id: MemberId,
     /// For example `3.5.30`.
     pub version: String,
+    /// The oldest minor version that could read its data, where it tells (from 3.6 on).
+    pub storage_version: Option<EtcdVersion>,
+    /// To which minor version the cluster is going back, as far as this member knows;
+    /// told from 3.6 on.
+    pub downgrade_to: Option<EtcdVersion>,
     /// The leader, if it knows one.
     pub leader: Option<MemberId>,
     /// Raft term.

@@ -7,6 +7,7 @@ use crate::birth;
 use crate::corruption;
 use crate::decision::Decision;
 use crate::decommissioning;
+use crate::downgrading;
 use crate::draft::Draft;
 use crate::explain;
 use crate::holding;
@@ -68,6 +69,7 @@ pub fn plan(model: &Model, turn: &Turn) -> Decision {
     membership::change_one_member(&mut draft);
     membership::by_hand::stop_former_members(&mut draft);
     alarms::disarm_those_of_former_members(&mut draft);
+    downgrading::take_back_the_unwanted(&mut draft);
     corruption::exchange_corrupt_members(&mut draft);
     membership::stuck::exchange_stuck_learners(&mut draft);
     replacing::exchange_what_is_down_for_long(&mut draft);

@@ -148,6 +148,16 @@ impl EtcdVersion {
         }
     }
 
+    /// `3.5` of 3.5.30.
+    pub fn minor_version(self) -> String {
+        format!("{}.{}", self.major, self.minor)
+    }
+
+    /// Whether both are releases of one minor version.
+    pub fn has_same_minor(self, other: EtcdVersion) -> bool {
+        (self.major, self.minor) == (other.major, other.minor)
+    }
+
     /// Reads `3.5.30`, and of `3.6.0-rc.1` what is before the dash.
     pub fn parse(text: &str) -> Option<Self> {
         let release = text.split(['-', '+']).next()?;

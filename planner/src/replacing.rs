@@ -203,6 +203,8 @@ fn may_begin(model: &Model, index: PodIndex) -> bool {
         | Effect::TryRecipe { .. }
         | Effect::Compact { .. }
         | Effect::TakeSnapshot { .. }
+        | Effect::EnableDowngrade { .. }
+        | Effect::CancelDowngrade
         | Effect::Suppress
         | Effect::Revive
         | Effect::Reconcile { .. }
@@ -490,6 +492,10 @@ pub(crate) fn make_way_for_successors(draft: &mut Draft<'_>) {
 /// The next step out: stopped, then removed. True once the rest is up to the change
 /// of members.
 fn leave(draft: &mut Draft<'_>, index: PodIndex, how: Exchange) -> bool {
+    if let Some(cost) = cost_of_the_only_voter(draft, index) {
+        draft.wait(index, cost.into());
+        return false;
+    }
     let runs = draft
         .pod(index)
         .launch
@@ -528,6 +534,19 @@ fn leave(draft: &mut Draft<'_>, index: PodIndex, how: Exchange) -> bool {
         recovery::lose_member(draft, index, REPLACED);
     }
     true
+}
+
+/// A cluster of one may be without service for a while, and so its member may be
+/// stopped; but it may not leave: its data would go with it, however it is now.
+fn cost_of_the_only_voter(
+    draft: &Draft<'_>,
+    index: PodIndex,
+) -> Option<StopWouldCostQuorum> {
+    let voters = quorum::voters(&draft.record);
+    (voters == [index]).then_some(StopWouldCostQuorum {
+        healthy_without: 0,
+        voters: 1,
+    })
 }
 
 /// Whether its task was told to stop for good: there is no way back then.

@@ -497,7 +497,10 @@ pub(crate) fn failing(draft: &Draft<'_>, index: PodIndex) -> Option<String> {
 /// The update goes no further, and the member that failed goes back if it is to.
 fn give_up(draft: &mut Draft<'_>, index: PodIndex, updating: Updating, why: String) {
     let observed = &draft.model.observed;
-    let can_go_back = |from: &Recipe| observed.why_not_at_hand(&from.program).is_none();
+    let can_go_back = |from: &Recipe| {
+        observed.why_not_at_hand(&from.program).is_none()
+            && another_etcd::may_be_given_again(draft, index, &from.program)
+    };
     let goes_back = draft.model.target.update_rollback
         && updating.from.as_ref().is_some_and(can_go_back);
     // What fails may be what an earlier target wanted, and the present one is not at fault.

@@ -3,7 +3,8 @@
 //! etcd's own rules: a cluster goes up one minor version at a time, and the cluster's
 //! version is that of its oldest member. For as long as one member runs the older
 //! minor, the others may go back to it; once all run the newer one, its data is not
-//! read by the older one any more.
+//! read by the older one any more, unless etcd itself makes it ready for that
+//! ([`Way::Downgrade`]).
 
 use std::fmt;
 
@@ -30,6 +31,16 @@ const LEFT_FROM: [(EtcdVersion, &str); 2] = [
 /// 3.4.23).
 const HAS_DOWNGRADE: (u16, u16) = (3, 6);
 
+/// How members come to another version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// One after the other.
+    Members,
+    /// One after the other, once etcd has agreed to go back and has made the data of
+    /// all of them ready for the minor version before.
+    Downgrade,
+}
+
 /// Why a version may not come after those that run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionRefusal {
@@ -45,9 +56,16 @@ pub enum VersionRefusal {
         /// What is wanted.
         to: EtcdVersion,
     },
-    /// An older minor version than all members have.
+    /// An older minor version than all members have, of an etcd without a downgrade.
     OlderMinor {
         /// The oldest that runs.
+        from: EtcdVersion,
+        /// What is wanted.
+        to: EtcdVersion,
+    },
+    /// More than one minor version back.
+    TooFarBack {
+        /// The newest that runs.
         from: EtcdVersion,
         /// What is wanted.
         to: EtcdVersion,
@@ -63,21 +81,28 @@ pub enum VersionRefusal {
     },
 }
 
-/// Whether members that run these versions may be brought to another one. Where
-/// nobody knows what runs, nothing speaks against it.
+/// How members that run these versions may be brought to another one. Where nobody
+/// knows what runs, nothing speaks against it.
 ///
 /// # Errors
 ///
 /// Why not.
-pub fn judge(running: &[EtcdVersion], to: EtcdVersion) -> Result<(), VersionRefusal> {
-    let Some(from) = running.iter().min().copied() else {
-        return Ok(());
+pub fn judge(running: &[EtcdVersion], to: EtcdVersion) -> Result<Way, VersionRefusal> {
+    let (Some(from), Some(newest)) = (running.iter().min(), running.iter().max()) else {
+        return Ok(Way::Members);
     };
+    let (from, newest) = (*from, *newest);
     if running.iter().any(|from| from.major != to.major) {
         return Err(VersionRefusal::OtherMajor { from });
     }
     if to.minor < from.minor {
-        return Err(VersionRefusal::OlderMinor { from, to });
+        if (from.major, from.minor) < HAS_DOWNGRADE {
+            return Err(VersionRefusal::OlderMinor { from, to });
+        }
+        if newest.minor > to.minor + 1 {
+            return Err(VersionRefusal::TooFarBack { from: newest, to });
+        }
+        return Ok(Way::Downgrade);
     }
     if to.minor > from.minor + 1 {
         return Err(VersionRefusal::SkipsMinor { from, to });
@@ -91,7 +116,7 @@ pub fn judge(running: &[EtcdVersion], to: EtcdVersion) -> Result<(), VersionRefu
             return Err(VersionRefusal::PatchFirst { from, first, why });
         }
     }
-    Ok(())
+    Ok(Way::Members)
 }
 
 impl fmt::Display for VersionRefusal {
@@ -109,22 +134,19 @@ impl fmt::Display for VersionRefusal {
                 from.major,
                 from.minor + 1
             ),
-            VersionRefusal::OlderMinor { from, to }
-                if (from.major, from.minor) < HAS_DOWNGRADE =>
-            {
-                write!(
-                    f,
-                    "all members run {from} or later, and etcd cannot go back to {}.{}: \
-                     its downgrade came with 3.6; to go back, restore a snapshot of \
-                     that time into a new service",
-                    to.major, to.minor
-                )
-            }
             VersionRefusal::OlderMinor { from, to } => write!(
                 f,
-                "all members run {from} or later, and etcd goes back to {}.{} only by \
-                 its own downgrade call, which this release does not make",
+                "all members run {from} or later, and etcd cannot go back to {}.{}: its \
+                 downgrade came with 3.6; to go back, restore a snapshot of that time \
+                 into a new service",
                 to.major, to.minor
+            ),
+            VersionRefusal::TooFarBack { from, to } => write!(
+                f,
+                "etcd goes back one minor version at a time, and a member runs {from}: \
+                 take {}.{} first, then {to}",
+                from.major,
+                from.minor - 1
             ),
             VersionRefusal::PatchFirst { from, first, why } => write!(
                 f,
@@ -147,7 +169,11 @@ mod tests {
             let running: Vec<EtcdVersion> =
                 running.split_whitespace().map(read).collect();
             let judged = judge(&running, read(to));
-            let found = judged.map_or_else(|why| why.to_string(), |()| "fine".to_owned());
+            let found = match judged {
+                Ok(Way::Members) => "fine".to_owned(),
+                Ok(Way::Downgrade) => "by a downgrade".to_owned(),
+                Err(why) => why.to_string(),
+            };
             assert!(found.contains(expected), "{running:?} {to}: {found}");
         }
         check("", "3.6.1", "fine");
@@ -165,7 +191,21 @@ mod tests {
             "a member runs 3.4.23: take the newest 3.5 first, then 3.6.14",
         );
         check("3.5.30 3.5.30", "3.4.23", "cannot go back to 3.4");
-        check("3.6.14", "3.5.30", "its own downgrade call");
+        check("3.6.14 3.6.11", "3.5.30", "by a downgrade");
+        check("3.7.1", "3.6.14", "by a downgrade");
+        // Half of the way back, and of the way up again.
+        check("3.5.30 3.6.14", "3.5.30", "fine");
+        check("3.5.30 3.6.14", "3.6.14", "fine");
+        check(
+            "3.7.1",
+            "3.5.30",
+            "one minor version at a time, and a member runs 3.7.1: take 3.6 first",
+        );
+        check(
+            "3.6.14 3.7.1",
+            "3.5.30",
+            "a member runs 3.7.1: take 3.6 first",
+        );
         check(
             "3.5.16 3.5.30",
             "3.6.14",

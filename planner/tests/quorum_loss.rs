@@ -180,6 +180,8 @@ fn answer(index: u16, has_leader: bool, linearizable: bool) -> MemberAnswer {
         cluster_id: ClusterId(1),
         member_id: MemberId(index.into()),
         version: "3.5.30".into(),
+        storage_version: None,
+        downgrade_to: None,
         leader: has_leader.then_some(MemberId(0)),
         raft_term: 2,
         raft_index: 11,

@@ -56,6 +56,8 @@ fn answer(member: u64, term: u64, index: u64, linearizable: bool) -> MemberAnswe
         cluster_id: ClusterId(1),
         member_id: MemberId(member),
         version: "3.5.30".into(),
+        storage_version: None,
+        downgrade_to: None,
         leader: Some(MemberId(member)),
         raft_term: term,
         raft_index: index,

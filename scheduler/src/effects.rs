@@ -233,6 +233,8 @@ pub fn mesos_call(
         | Effect::Defragment { .. }
         | Effect::Compact { .. }
         | Effect::TakeSnapshot { .. }
+        | Effect::EnableDowngrade { .. }
+        | Effect::CancelDowngrade
         | Effect::MoveLeader { .. } => return Ok(None),
     };
     Ok(Some(call))
@@ -405,6 +407,10 @@ async fn ask_members(
             Effect::Promote { member_id, .. } => client.promote(member_id.0).await,
             Effect::RemoveMember { member_id, .. } => client.remove(member_id.0).await,
             Effect::MoveLeader { to, .. } => client.move_leader(to.0).await,
+            Effect::EnableDowngrade { to } => {
+                client.enable_downgrade(&to.minor_version()).await
+            }
+            Effect::CancelDowngrade => client.cancel_downgrade().await,
             Effect::Defragment {
                 member_id, limit, ..
             } => return maintenance::defragment(&client, *member_id, *limit).await,

@@ -8,6 +8,7 @@ use etcd_admin::member::{CallLimits, MemberClient};
 use etcd_launch::{ClusterId, MemberId, PodIndex};
 use etcd_planner::Event;
 use etcd_planner::observed::{MemberAnswer, MemberSeen, Probe};
+use etcd_planner::programs::EtcdVersion;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -137,7 +138,11 @@ async fn answer(client: &MemberClient) -> Result<MemberAnswer, String> {
     Ok(MemberAnswer {
         cluster_id: ClusterId(status.cluster_id),
         member_id: MemberId(status.member_id),
-        version: status.version.to_string(),
+        version: status.version,
+        storage_version: status
+            .storage_version
+            .and_then(|it| EtcdVersion::parse(&it)),
+        downgrade_to: status.downgrade_to.and_then(|it| EtcdVersion::parse(&it)),
         leader: status.leader.map(MemberId),
         raft_term: status.raft_term,
         raft_index: status.raft_index,

@@ -197,6 +197,8 @@ fn member_answer(index: u16) -> MemberAnswer {
         cluster_id: ClusterId(0xc1),
         member_id: member_id(index),
         version: "3.4.23".into(),
+        storage_version: None,
+        downgrade_to: None,
         leader: Some(member_id(0)),
         raft_term: 2,
         raft_index: 11,

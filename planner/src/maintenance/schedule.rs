@@ -74,6 +74,8 @@ mod tests {
                 cluster_id: ClusterId(1),
                 member_id: MemberId(1),
                 version: "3.5.30".into(),
+                storage_version: None,
+                downgrade_to: None,
                 leader: None,
                 raft_term: 1,
                 raft_index: 1,

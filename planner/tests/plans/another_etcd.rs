@@ -67,7 +67,11 @@ fn check_turn(model: &Model, expected: &str) {
     let shown = |effect: &&Effect| {
         matches!(
             effect,
-            Effect::TakeSnapshot { .. } | Effect::Kill { .. } | Effect::MoveLeader { .. }
+            Effect::TakeSnapshot { .. }
+                | Effect::EnableDowngrade { .. }
+                | Effect::CancelDowngrade
+                | Effect::Kill { .. }
+                | Effect::MoveLeader { .. }
         )
     };
     for effect in decision.effects.iter().filter(shown) {
@@ -276,11 +280,12 @@ fn a_member_that_is_not_well_is_not_kept_from_the_rest() {
     assert_eq!(recipe.program, etcd("3.4.23"));
 }
 
-/// The member that failed goes back to its own program, unless that is gone.
+/// The member that failed goes back to its own program, unless that is gone, or the
+/// cluster may have gone on without it.
 #[test]
 fn going_back_takes_a_program() {
-    let failed = |at_hand: bool| {
-        let mut model = wanting("3.5.30", OLD);
+    let failed = |at_hand: bool, others: &str| {
+        let mut model = wanting("3.5.30", [others, "3.4.23", others]);
         if !at_hand {
             let why = "no copy".to_owned();
             model.observed.not_at_hand.push((etcd("3.4.23"), why));
@@ -309,6 +314,132 @@ fn going_back_takes_a_program() {
         let went_back = pod.kept_back.as_ref().unwrap().went_back;
         (version.to_string(), went_back)
     };
-    assert_eq!(failed(true), ("3.4.23".into(), true));
-    assert_eq!(failed(false), ("3.5.30".into(), false));
+    assert_eq!(failed(true, "3.4.23"), ("3.4.23".into(), true));
+    assert_eq!(failed(false, "3.4.23"), ("3.5.30".into(), false));
+    assert_eq!(failed(true, "3.5.30"), ("3.5.30".into(), false));
+}
+
+const NEW: [&str; 3] = ["3.6.14"; 3];
+
+/// What all members say of the version of their data, and of a downgrade.
+fn tell_versions(model: &mut Model, data: &str, downgrade_to: Option<&str>) {
+    for index in (0..3).map(PodIndex) {
+        says(model, index, |answer| {
+            answer.storage_version = EtcdVersion::parse(data);
+            answer.downgrade_to = downgrade_to.and_then(EtcdVersion::parse);
+        });
+    }
+}
+
+/// Members of 3.6 are to get a 3.5, and a snapshot has been taken.
+fn going_back() -> Model {
+    let mut model = wanting("3.5.30", NEW);
+    tell_versions(&mut model, "3.6.0", None);
+    snapshot_at(&mut model, NOW);
+    model
+}
+
+#[test]
+fn etcd_makes_its_data_ready_before_members_go_back() {
+    let before = "before the first member gets another etcd:";
+    let mut model = going_back();
+    // The copy of all data comes before any change of it.
+    model.record.snapshot = None;
+    check_turn(
+        &model,
+        &format!(
+            "take a snapshot\netcd-1: {before} a snapshot of all data is to be taken"
+        ),
+    );
+    snapshot_at(&mut model, NOW);
+    let enable = format!(
+        "enable the downgrade to 3.5\netcd-1: {before} etcd is to be asked to enable the \
+         downgrade to 3.5"
+    );
+    check_turn(&model, &enable);
+    let effect = Effect::EnableDowngrade {
+        to: EtcdVersion::new(3, 5, 30),
+    };
+    let in_flight = InFlight { effect, since: NOW };
+    model.in_flight.insert(EffectId(90), in_flight);
+    check_turn(
+        &model,
+        &format!("etcd-1: {before} etcd is asked to enable the downgrade to 3.5"),
+    );
+    let mut refused = model.clone();
+    let outcome = Outcome::Failed {
+        why: "no quorum".into(),
+    };
+    let id = EffectId(90);
+    refused.apply(Event::EffectDone { id, outcome }, NOW);
+    let why = format!(
+        "etcd-1: {before} etcd was asked to enable the downgrade to 3.5, and did not: no \
+         quorum"
+    );
+    check_turn(&refused, &why);
+    let long_ago = Timestamp(NOW.0 - 15_000);
+    refused.observed.downgrade_refused.as_mut().unwrap().0 = long_ago;
+    check_turn(&refused, &enable);
+
+    let id = EffectId(90);
+    let outcome = Outcome::Done;
+    model.apply(Event::EffectDone { id, outcome }, NOW);
+    // What members said before etcd had answered is no reason to ask again.
+    check_turn(
+        &model,
+        &format!("etcd-1: {before} the member list is not known"),
+    );
+    model.observed.membership_asked = None;
+    tell_versions(&mut model, "3.6.0", Some("3.5.0"));
+    let behind =
+        |pod: &str| format!("etcd-1: {before} {pod} makes its data ready for etcd 3.5");
+    check_turn(&model, &behind("etcd-0"));
+    tell_versions(&mut model, "3.5.0", Some("3.5.0"));
+    // It does not know yet.
+    says(&mut model, PodIndex(2), |answer| {
+        answer.storage_version = None
+    });
+    check_turn(&model, &behind("etcd-2"));
+    tell_versions(&mut model, "3.5.0", Some("3.5.0"));
+    check_turn(&model, BEGUN);
+}
+
+/// The first one has gone back. Data that is not ready keeps the others from it, whoever
+/// has interfered.
+#[test]
+fn data_of_a_newer_version_keeps_an_older_etcd_away() {
+    let mut model = wanting("3.5.30", ["3.5.30", "3.6.14", "3.6.14"]);
+    tell_versions(&mut model, "3.5.0", None);
+    check_turn(&model, BEGUN);
+    tell_versions(&mut model, "3.6.0", None);
+    check_turn(
+        &model,
+        "etcd-1: before the first member gets another etcd: the data of etcd-1 is of etcd \
+         3.6, and not of 3.5 yet",
+    );
+}
+
+#[test]
+fn a_downgrade_that_nobody_wants_is_taken_back() {
+    #[track_caller]
+    fn check(running: [&str; 3], downgrade_to: Option<&str>, expected: &str) {
+        let mut model = wanting("3.6.14", running);
+        tell_versions(&mut model, "3.5.0", downgrade_to);
+        check_turn(&model, expected);
+    }
+    check(NEW, None, "");
+    check(NEW, Some("3.5.0"), "cancel the downgrade");
+    let half = ["3.6.14", "3.5.30", "3.6.14"];
+    check(half, None, BEGUN);
+    check(
+        half,
+        Some("3.5.0"),
+        "cancel the downgrade
+        etcd-1: before the first member gets another etcd: the downgrade to 3.5 has to be \
+        taken back",
+    );
+    // One that is wanted.
+    let mut model = going_back();
+    tell_versions(&mut model, "3.5.0", Some("3.5.0"));
+    check_turn(&model, BEGUN);
 }

@@ -10,6 +10,7 @@ mod disk_room;
 mod failures;
 mod maintenance;
 mod moving;
+mod only_voter;
 mod resizing;
 mod trying;
 
@@ -191,6 +192,8 @@ fn answer(index: PodIndex) -> MemberAnswer {
         cluster_id: ClusterId(1),
         member_id: member_id(index.0),
         version: "3.5.30".into(),
+        storage_version: None,
+        downgrade_to: None,
         leader: Some(member_id(0)),
         raft_term: 2,
         raft_index: 11,

@@ -8,6 +8,11 @@
 use std::collections::BTreeMap;
 
 use etcd_launch::{ClusterId, Identity, MemberId};
+use etcd_planner::programs::EtcdVersion;
+
+mod versions;
+
+use versions::Agreed;
 
 /// What lies on a volume.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +25,8 @@ pub(crate) struct Disk {
 pub(crate) struct Wal {
     pub(crate) identity: Identity,
     pub(crate) log: u64,
+    /// For which minor version of etcd it is.
+    pub(crate) data: u16,
 }
 
 #[derive(Clone, Debug)]
@@ -37,9 +44,29 @@ pub(crate) struct Member {
     pub(crate) started_at: u64,
     /// It is defragmented until this tick: it serves nothing, and learns nothing.
     pub(crate) busy_until: u64,
+    /// The program of its newest start.
+    pub(crate) version: EtcdVersion,
+    /// For which minor version of etcd its data is.
+    pub(crate) data: u16,
 }
 
 impl Member {
+    /// One that has never run.
+    pub(crate) fn new(peer_url: &str, name: &str, is_learner: bool) -> Self {
+        Member {
+            peer_url: peer_url.to_owned(),
+            name: name.to_owned(),
+            is_learner,
+            had_log: false,
+            running: None,
+            serving: false,
+            started_at: 0,
+            busy_until: 0,
+            version: EtcdVersion::new(3, 0, 0),
+            data: 0,
+        }
+    }
+
     pub(crate) fn is_busy(&self, tick: u64) -> bool {
         self.running.is_some() && self.busy_until > tick
     }
@@ -55,6 +82,7 @@ pub(crate) struct Cluster {
     pub(crate) committed: u64,
     pub(crate) term: u64,
     pub(crate) leader: Option<MemberId>,
+    pub(crate) agreed: Agreed,
 }
 
 /// All clusters that ever existed: there must never be two that matter.
@@ -70,29 +98,27 @@ impl Etcd {
         identity: &Identity,
         disk: &mut Disk,
         founders: Option<&[(MemberId, String, String)]>,
+        version: EtcdVersion,
         tick: u64,
     ) -> Result<(), String> {
         let cluster = self.clusters.entry(identity.cluster_id).or_default();
         if let (true, Some(founders)) = (cluster.members.is_empty(), founders) {
             for (id, name, peer_url) in founders {
-                cluster.members.insert(
-                    *id,
-                    Member {
-                        peer_url: peer_url.clone(),
-                        name: name.clone(),
-                        is_learner: false,
-                        had_log: false,
-                        running: None,
-                        serving: false,
-                        started_at: 0,
-                        busy_until: 0,
-                    },
-                );
+                cluster
+                    .members
+                    .insert(*id, Member::new(peer_url, name, false));
             }
         }
         let id = identity.member_id;
-        let Some(member) = cluster.members.get_mut(&id) else {
+        if !cluster.members.contains_key(&id) {
             // etcd exits: it is not in the cluster (any more).
+            return Ok(());
+        }
+        let data = disk.wal.as_ref().map_or(0, |wal| wal.data);
+        cluster
+            .check_start(version, data)
+            .map_err(|error| format!("{id}: {error}"))?;
+        let Some(member) = cluster.members.get_mut(&id) else {
             return Ok(());
         };
         let log = match &disk.wal {
@@ -112,9 +138,12 @@ impl Etcd {
         member.serving = false;
         member.started_at = tick;
         member.busy_until = 0;
+        member.version = version;
+        member.data = data;
         disk.wal = Some(Wal {
             identity: identity.clone(),
             log,
+            data,
         });
         Ok(())
     }
@@ -178,6 +207,7 @@ impl Etcd {
                 member.running = Some(log + 1);
                 member.serving = true;
             }
+            cluster.agree(tick);
         }
         Ok(())
     }

@@ -230,7 +230,7 @@ fn members_are_replaced() {
             replacements: 25,
             ..Faults::NONE
         };
-        let members = by_seed(seed, &[3, 3, 5]);
+        let members = by_seed(seed, &[3, 3, 5, 1]);
         run(seed, service(members, 2, DeployStrategy::Parallel), faults)
     });
 }
@@ -368,6 +368,39 @@ fn resources_change() {
             service(members, spare, DeployStrategy::Parallel),
             faults,
         )
+    });
+}
+
+/// Nothing but etcd changes, up and down, while all kinds of things break: nobody gets
+/// one that cannot read its data.
+#[test]
+fn etcds_change() {
+    check_all("etcds change", |seed| {
+        let faults = Faults {
+            until: 200,
+            crash: 60,
+            breakage: 40,
+            replacements: 120,
+            etcds: 25,
+            ..Faults::NONE
+        };
+        let members = by_seed(seed, &[3, 3, 1, 5]);
+        run(seed, service(members, 2, DeployStrategy::Parallel), faults)
+    });
+}
+
+/// The same without any fault: nobody is ever without quorum.
+#[test]
+fn etcds_change_in_peace() {
+    check_all("etcds change in peace", |seed| {
+        let faults = Faults {
+            until: 200,
+            crash: u64::MAX,
+            breakage: u64::MAX,
+            etcds: 40,
+            ..Faults::NONE
+        };
+        run(seed, service(3, 2, DeployStrategy::Parallel), faults)
     });
 }
 

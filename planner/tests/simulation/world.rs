@@ -17,6 +17,7 @@ use etcd_planner::offer::{
     AgentId, Bundle, Domain, FrameworkId, Hostname, Megabytes, MilliCpus, Offer, OfferId,
     PortRange, ReservationId, ReservedBundle, TaskId, VolumeId,
 };
+use etcd_planner::programs::EtcdVersion;
 use etcd_planner::record::{Cluster, Placement, Record, SnapshotTaken, TargetId};
 use etcd_planner::target::Needs;
 use etcd_planner::{
@@ -32,6 +33,9 @@ use crate::chance::Chance;
 use crate::etcd::{Disk, Etcd};
 
 /// One tick of the world.
+/// What members have at first.
+const FIRST_ETCD: EtcdVersion = EtcdVersion::new(3, 5, 30);
+
 const TICK: Duration = Duration::from_secs(1);
 
 /// An agent that is down for longer is unreachable to the master.
@@ -63,6 +67,8 @@ struct Task {
     agent: usize,
     placement: Placement,
     spec: LaunchSpec,
+    /// Its etcd.
+    version: EtcdVersion,
     phase: TaskPhase,
     crashes: u32,
     told_unreachable: bool,
@@ -112,6 +118,8 @@ pub(crate) struct Faults {
     pub(crate) maintenance: u64,
     /// An operator changes the resources of members, once in so many ticks; 0 for never.
     pub(crate) resizes: u64,
+    /// An operator wants another etcd, once in so many ticks; 0 for never.
+    pub(crate) etcds: u64,
     /// The last agent has no room for so many ticks.
     pub(crate) last_agent_is_full: u64,
 }
@@ -129,6 +137,7 @@ impl Faults {
         changes: 0,
         maintenance: 0,
         resizes: 0,
+        etcds: 0,
         last_agent_is_full: 0,
     };
 }
@@ -231,7 +240,7 @@ pub(crate) fn target(service: Service) -> Target {
             checksums: BTreeMap::new(),
             archive: None,
             executor: None,
-            version: None,
+            version: Some(FIRST_ETCD),
         },
         scheme: etcd_launch::Scheme::Http,
         stop_grace_ms: 30_000,
@@ -371,6 +380,9 @@ impl World {
             if let Some(command) = &command
                 && plan_commands::judge(&self.model, command).is_err()
             {
+                continue;
+            }
+            if self.wants_an_etcd_that_is_refused(&event) {
                 continue;
             }
             self.model.apply(event, self.now);
@@ -521,7 +533,7 @@ impl World {
             .recipes_in_use()
             .any(|recipe| !known.iter().any(|it| it.has_same_etcd(&recipe.program)));
         let snapshot = record.snapshot.as_ref();
-        if is_new && snapshot.is_none_or(|snapshot| snapshot.target != record.target) {
+        if is_new && snapshot.is_none_or(|it| it.target != self.model.target_id) {
             return Err("a member gets another etcd without a snapshot".into());
         }
         Ok(())
@@ -619,6 +631,9 @@ impl World {
             .first()
             .and_then(|id| self.etcd.clusters.get(id))
             .ok_or("no cluster was formed")?;
+        if let Some(to) = cluster.agreed.downgrade_to {
+            return Err(format!("the cluster is on its way to etcd 3.{to} for ever"));
+        }
         let wanted = usize::from(self.model.target.members);
         let learners = cluster
             .members

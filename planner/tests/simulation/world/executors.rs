@@ -139,7 +139,9 @@ impl World {
             TaskVerdict::Alive(TaskState::Starting),
             Some(Phase::EtcdStarted),
         );
-        self.etcd.start(&identity, &mut copy, founders, self.tick)?;
+        let version = self.tasks[id].version;
+        self.etcd
+            .start(&identity, &mut copy, founders, version, self.tick)?;
         copy.guard = Some((identity, true));
         if let Some(disk) = self.agents[agent]
             .reserved
@@ -198,20 +200,21 @@ impl World {
     pub(super) fn save_logs(&mut self) {
         for task in self.tasks.values() {
             let identity = &task.spec.identity;
-            let log = self
+            let member = self
                 .etcd
                 .clusters
                 .get(&identity.cluster_id)
-                .and_then(|cluster| cluster.members.get(&identity.member_id))
-                .and_then(|member| member.running);
+                .and_then(|cluster| cluster.members.get(&identity.member_id));
+            let running = member.and_then(|member| Some((member.running?, member.data)));
             let disk = self.agents[task.agent]
                 .reserved
                 .get_mut(&task.placement.reservation_id)
                 .and_then(|held| held.volumes.get_mut(&task.placement.volume_id));
-            if let (Some(log), Some(disk)) = (log, disk)
+            if let (Some((log, data)), Some(disk)) = (running, disk)
                 && let Some(wal) = &mut disk.wal
             {
                 wal.log = log;
+                wal.data = data;
             }
         }
     }
@@ -237,29 +240,35 @@ impl World {
                     Some((cluster, cluster.members.get(&identity.member_id)?))
                 })
                 .filter(|(_, member)| member.serving)
-                .map(|(cluster, member)| MemberAnswer {
-                    cluster_id: identity.cluster_id,
-                    member_id: identity.member_id,
-                    version: "3.5.30".into(),
-                    leader: cluster.leader,
-                    raft_term: cluster.term,
-                    raft_index: cluster.committed,
-                    raft_applied_index: member.running.unwrap_or(0),
-                    db_size_bytes: 0,
-                    db_size_in_use_bytes: 0,
-                    is_learner: member.is_learner,
-                    errors: Vec::new(),
-                    linearizable: cluster.leader.is_some() && !member.is_busy(self.tick),
-                    members: cluster
-                        .members
-                        .iter()
-                        .map(|(id, member)| MemberSeen {
-                            member_id: *id,
-                            name: member.name.clone(),
-                            peer_urls: vec![member.peer_url.clone()],
-                            is_learner: member.is_learner,
-                        })
-                        .collect(),
+                .map(|(cluster, member)| {
+                    let (storage_version, downgrade_to) = member.tells(cluster.agreed);
+                    MemberAnswer {
+                        cluster_id: identity.cluster_id,
+                        member_id: identity.member_id,
+                        version: member.version.to_string(),
+                        storage_version,
+                        downgrade_to,
+                        leader: cluster.leader,
+                        raft_term: cluster.term,
+                        raft_index: cluster.committed,
+                        raft_applied_index: member.running.unwrap_or(0),
+                        db_size_bytes: 0,
+                        db_size_in_use_bytes: 0,
+                        is_learner: member.is_learner,
+                        errors: Vec::new(),
+                        linearizable: cluster.leader.is_some()
+                            && !member.is_busy(self.tick),
+                        members: cluster
+                            .members
+                            .iter()
+                            .map(|(id, member)| MemberSeen {
+                                member_id: *id,
+                                name: member.name.clone(),
+                                peer_urls: vec![member.peer_url.clone()],
+                                is_learner: member.is_learner,
+                            })
+                            .collect(),
+                    }
                 })
                 .ok_or("connection refused".to_owned());
             probes.push((

@@ -266,6 +266,13 @@ impl World {
             Effect::Compact { .. } => self.with_quorum(|_| Ok(())),
             Effect::Defragment { member_id, .. } => self.defragment(*member_id),
             Effect::TakeSnapshot { target } => self.take_snapshot(target),
+            Effect::EnableDowngrade { to } => {
+                self.with_quorum(|cluster| cluster.enable_downgrade(*to))
+            }
+            Effect::CancelDowngrade => self.with_quorum(|cluster| {
+                cluster.agreed.downgrade_to = None;
+                Ok(())
+            }),
             Effect::MoveLeader { to, .. } => self.with_quorum(|cluster| {
                 cluster.leader = Some(*to);
                 cluster.term += 1;
@@ -334,19 +341,9 @@ impl World {
             {
                 return Err("peer URLs already exist".into());
             }
-            cluster.members.insert(
-                fresh,
-                crate::etcd::Member {
-                    peer_url: peer_url.to_owned(),
-                    name: String::new(),
-                    is_learner: true,
-                    had_log: false,
-                    running: None,
-                    serving: false,
-                    started_at: 0,
-                    busy_until: 0,
-                },
-            );
+            cluster
+                .members
+                .insert(fresh, crate::etcd::Member::new(peer_url, "", true));
             Ok(())
         })
     }
@@ -446,6 +443,7 @@ impl World {
                             agent: number,
                             placement: order.placement.clone(),
                             spec: order.spec.clone(),
+                            version: order.programs.version.unwrap_or(FIRST_ETCD),
                             phase: TaskPhase::Preparing(ready),
                             crashes: 0,
                             told_unreachable: false,
@@ -534,7 +532,7 @@ impl World {
         Phase::Answering {
             cluster_id: identity.cluster_id,
             member_id: identity.member_id,
-            version: "3.5.30".into(),
+            version: self.tasks[task_id].version.to_string(),
         }
     }
 

@@ -7,6 +7,7 @@ use etcd_planner::plan_commands::{PlanCommand, PlanVerb};
 use etcd_planner::programs::EtcdVersion;
 use etcd_planner::record::{Exchange, Membership};
 use etcd_planner::replacing;
+use etcd_planner::versions;
 
 use super::*;
 
@@ -18,6 +19,9 @@ pub(super) const IS_REFUSED: u64 = 14;
 
 /// Memory that no agent of this world has.
 const MORE_THAN_THERE_IS: u64 = 9_000;
+
+/// Versions of etcd that operators want, minor and patch.
+const ETCDS: [(u16, u16); 6] = [(5, 29), (5, 30), (5, 33), (6, 11), (6, 14), (7, 1)];
 
 /// When all is to become well in the end, the operator lets everything go on,
 /// once in so many ticks.
@@ -41,6 +45,10 @@ impl World {
             let changes = self.faults.changes;
             if changes > 0 && self.chance.once_in(changes) {
                 self.change_what_is_wanted();
+            }
+            let etcds = self.faults.etcds;
+            if etcds > 0 && self.chance.once_in(etcds) {
+                self.set_etcd();
             }
             let resizes = self.faults.resizes;
             if resizes > 0 && self.chance.once_in(resizes) {
@@ -156,16 +164,33 @@ impl World {
         }
     }
 
-    /// Another etcd, or the one before.
+    /// Another etcd, or one before.
     fn set_etcd(&mut self) {
-        let patch = [16, 30, 33][self.pick(3)];
-        self.note(|| format!("target: etcd 3.5.{patch}"));
+        let (minor, patch) = ETCDS[self.pick(ETCDS.len() as u64)];
+        let version = EtcdVersion::new(3, minor, patch);
+        self.note(|| format!("target: etcd {version}"));
         let mut target = Box::new(self.model.target.clone());
-        let sum = format!("{patch:064}").parse().unwrap();
+        let sum = format!("{minor:032}{patch:032}").parse().unwrap();
         target.program.checksums.insert("etcd".into(), sum);
-        target.program.version = Some(EtcdVersion::new(3, 5, patch));
-        let id = TargetId(format!("{}-{patch}", self.model.target_id.0));
+        target.program.version = Some(version);
+        // With options that go with it, or not.
+        let heartbeat = [100, 100, 150, NEVER_STARTS][self.pick(4)];
+        target.tuning.heartbeat_interval_ms = heartbeat;
+        let id = TargetId(format!("{version}-{heartbeat}"));
         self.inbox.push(Event::TargetChanged { id, target });
+    }
+
+    /// What the scheduler asks when it starts: whether what is wanted may come after
+    /// what members were given.
+    pub(super) fn wants_an_etcd_that_is_refused(&self, event: &Event) -> bool {
+        let Event::TargetChanged { target, .. } = event else {
+            return false;
+        };
+        let recipes = self.model.record.recipes_in_use();
+        let running: Vec<EtcdVersion> =
+            recipes.filter_map(|it| it.program.version).collect();
+        let wanted = target.program.version;
+        wanted.is_some_and(|wanted| versions::judge(&running, wanted).is_err())
     }
 
     /// Members are to have more memory or less, or another port; more than any agent
