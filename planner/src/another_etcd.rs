@@ -55,9 +55,6 @@ pub(crate) fn hold(draft: &mut Draft<'_>, next: PodIndex) -> Option<WaitingReaso
         Some(Ok(way)) => way,
         None => Way::Members,
     };
-    if let Some(why) = downgrading::is_elsewhere(draft) {
-        return Some(WaitingReason::BeforeAnotherEtcd { why });
-    }
     if has_begun(&draft.record, target) {
         let why = to.and_then(|to| downgrading::not_ready(draft.model, next, to));
         return why.map(|why| WaitingReason::BeforeAnotherEtcd { why });
@@ -146,12 +143,11 @@ fn running_versions(draft: &Draft<'_>) -> Vec<EtcdVersion> {
         .collect()
 }
 
-/// What a member says that it runs; if it says nothing, what it was given.
+/// What a member says that it runs; if it says nothing, what it was last launched with.
 fn running_version(draft: &Draft<'_>, voter: PodIndex) -> Option<EtcdVersion> {
     let answer = quorum::fresh_answer(draft.model, voter);
     let said = answer.and_then(|answer| EtcdVersion::parse(&answer.version));
-    let recipe = draft.pod(voter).recipe.as_ref();
-    said.or(recipe?.program.version)
+    said.or_else(|| draft.pod(voter).launched_recipe()?.program.version)
 }
 
 /// Whether some member has this etcd already.

@@ -29,20 +29,21 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(15);
 /// Has etcd asked to go back, and tells what members still have to do for it.
 pub(crate) fn prepare(draft: &mut Draft<'_>, to: EtcdVersion) -> Option<String> {
     let model = draft.model;
-    let voters = quorum::voters(&draft.record);
-    let answers = voters
-        .iter()
-        .map(|voter| answer_to_last_question(model, *voter));
-    let Some(answers) = answers.collect::<Option<Vec<&MemberAnswer>>>() else {
-        return Some("every member has to tell of which version its data is".to_owned());
-    };
-    let is_enabled = answers.iter().any(|it| goes_back_to(it, to));
+    let mut is_enabled = false;
+    let mut behind = None;
+    for voter in quorum::voters(&draft.record) {
+        let Some(answer) = answer_to_last_question(model, voter) else {
+            return Some(format!("{voter} has to tell of which version its data is"));
+        };
+        is_enabled |= goes_back_to(answer, to);
+        if !is_ready(answer, to) {
+            behind.get_or_insert(voter);
+        }
+    }
     if !is_enabled {
         return Some(ask(draft, Effect::EnableDowngrade { to }));
     }
-    let mut members = voters.iter().zip(answers);
-    let (behind, _) = members.find(|(_, answer)| !is_ready(answer, to))?;
-    let minor = to.minor_version();
+    let (behind, minor) = (behind?, to.minor_version());
     Some(format!("{behind} makes its data ready for etcd {minor}"))
 }
 
@@ -61,30 +62,31 @@ pub(crate) fn not_ready(
     })
 }
 
-/// Has a downgrade taken back that leads to another minor version than is wanted.
+/// Has a downgrade taken back that leads to another minor version than is wanted, once
+/// nobody is launched with that one any more: it would find that the cluster has gone on
+/// without it. The newer etcd can do with a cluster that works as the older.
 pub(crate) fn take_back_the_unwanted(draft: &mut Draft<'_>) {
-    if unwanted(draft).is_some() {
+    let wanted = draft.model.target.program.version;
+    let (Some(wanted), Some(to)) = (wanted, is_on_its_way(draft)) else {
+        return;
+    };
+    let is_given = draft.record.recipes().any(|recipe| {
+        let given = recipe.program.version;
+        given.is_none_or(|given| given.has_same_minor(to))
+    });
+    if !to.has_same_minor(wanted) && !is_given {
         ask(draft, Effect::CancelDowngrade);
     }
 }
 
-/// What has to be before members get the wanted etcd, if the cluster is on its way to
-/// another one.
-pub(crate) fn is_elsewhere(draft: &Draft<'_>) -> Option<String> {
-    let to = unwanted(draft)?.minor_version();
-    Some(format!("the downgrade to {to} has to be taken back"))
-}
-
-/// To which version the cluster is going back without anybody's wish.
-fn unwanted(draft: &Draft<'_>) -> Option<EtcdVersion> {
+/// To which version the cluster is going back.
+fn is_on_its_way(draft: &Draft<'_>) -> Option<EtcdVersion> {
     if !matches!(draft.record.cluster, Cluster::Formed(_)) {
         return None;
     }
-    let wanted = draft.model.target.program.version?;
     let voters = quorum::voters(&draft.record).into_iter();
     let mut answers = voters.filter_map(|it| answer_to_last_question(draft.model, it));
-    let to = answers.find_map(|answer| answer.downgrade_to)?;
-    (!to.has_same_minor(wanted)).then_some(to)
+    answers.find_map(|answer| answer.downgrade_to)
 }
 
 /// Puts a question to etcd, unless it thinks about one or has just refused it; says

@@ -72,6 +72,15 @@ impl Pod {
         let member_id = self.membership.member_id()?;
         (reached.member_id == member_id).then_some(reached.position)
     }
+
+    /// With what it was launched last: the recipe that it has may be for the next time.
+    pub(crate) fn launched_recipe(&self) -> Option<&Recipe> {
+        let updating = self.updating.as_ref().filter(|updating| {
+            let launch = self.launch.as_ref();
+            launch.is_none_or(|launch| launch.generation <= updating.generation)
+        });
+        updating.map_or(self.recipe.as_ref(), |it| it.from.as_ref())
+    }
 }
 
 /// How far a member's log is known to have come on its disk. etcd itself does

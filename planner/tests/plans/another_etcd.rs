@@ -429,15 +429,10 @@ fn a_downgrade_that_nobody_wants_is_taken_back() {
     }
     check(NEW, None, "");
     check(NEW, Some("3.5.0"), "cancel the downgrade");
+    // Somebody is launched with the older etcd yet.
     let half = ["3.6.14", "3.5.30", "3.6.14"];
     check(half, None, BEGUN);
-    check(
-        half,
-        Some("3.5.0"),
-        "cancel the downgrade
-        etcd-1: before the first member gets another etcd: the downgrade to 3.5 has to be \
-        taken back",
-    );
+    check(half, Some("3.5.0"), BEGUN);
     // One that is wanted.
     let mut model = going_back();
     tell_versions(&mut model, "3.5.0", Some("3.5.0"));

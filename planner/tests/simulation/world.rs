@@ -607,6 +607,10 @@ impl World {
                         && pod.exchange_asked.is_none()
                         && pod.paused.is_none()
                         && restarted_since(pod)
+                        && pod
+                            .launch
+                            .as_ref()
+                            .is_some_and(|it| it.stop_asked.is_none())
                         && pod.recipe.as_ref() == Some(&self.model.target.recipe())
                         && pod.placement.as_ref().is_some_and(|placement| {
                             placement.needs == self.model.target.needs
