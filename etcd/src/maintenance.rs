@@ -14,6 +14,9 @@ use etcd_client::{
 use crate::EtcdError;
 use crate::member::{Alarm, AlarmKind, MemberClient};
 
+/// What etcd 3.5 says to the cancelling of a downgrade that there is not.
+const NOT_ON_ITS_WAY: &str = "no inflight downgrade job";
+
 impl MemberClient {
     /// Gives the free room inside the member's database file back to its disk. The
     /// member serves nothing meanwhile, and needs free room on its disk for what is
@@ -84,14 +87,20 @@ impl MemberClient {
             .await
     }
 
-    /// Has the cluster go back no further. etcd says that it was done although it was
-    /// not; only [`MemberClient::status`] tells. Without a downgrade it does nothing.
+    /// Has the cluster go back no further. That it is not on its way is no error. Newer
+    /// versions say that it was done although it was not; only [`MemberClient::status`]
+    /// tells.
     ///
     /// # Errors
     ///
-    /// [`EtcdError::Unreachable`], [`EtcdError::TimedOut`].
+    /// [`EtcdError::Unreachable`], [`EtcdError::TimedOut`], [`EtcdError::NoQuorum`].
     pub async fn cancel_downgrade(&self) -> Result<(), EtcdError> {
-        self.ask_for_downgrade(DowngradeOptions::Cancel).await
+        match self.ask_for_downgrade(DowngradeOptions::Cancel).await {
+            Err(EtcdError::Other { message, .. }) if message.contains(NOT_ON_ITS_WAY) => {
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     async fn ask_for_downgrade(&self, what: DowngradeOptions) -> Result<(), EtcdError> {

@@ -117,6 +117,11 @@ impl EtcdVersion {
         self.has_since(Some(28), Some(0))
     }
 
+    /// Knows the call for a downgrade (3.5).
+    pub const fn has_downgrade_call(self) -> bool {
+        self.has_since(None, Some(0))
+    }
+
     /// Has a downgrade that works (3.6).
     pub const fn has_downgrade(self) -> bool {
         self.has_since(None, None)
@@ -327,6 +332,7 @@ mod tests {
             &["3.4.27"],
             &["3.4.28", "3.5.0"],
         );
+        check(EtcdVersion::has_downgrade_call, &["3.4.33"], &["3.5.0"]);
         check(EtcdVersion::has_downgrade, &["3.5.30"], &["3.6.0"]);
         check(
             EtcdVersion::adds_member_with_one_of_five_down,

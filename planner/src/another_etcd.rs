@@ -275,6 +275,30 @@ fn no_snapshot(draft: &mut Draft<'_>) -> Option<String> {
     Some("a snapshot of all data is to be taken".to_owned())
 }
 
+/// What a member is launched with that has never run, if the minor version of its etcd is
+/// not older than all others': the cluster may have gone on without that, now that the
+/// last one that had it has left. Else it gets what one of the others has.
+pub(crate) fn as_new_as_others(
+    draft: &Draft<'_>,
+    index: PodIndex,
+    recipe: Recipe,
+) -> Recipe {
+    let minor = |recipe: &Recipe| {
+        let version = recipe.program.version;
+        version.map(|version| (version.major, version.minor))
+    };
+    let others = with_recipes(&draft.record).filter(|(other, _)| *other != index);
+    let oldest = others
+        .map(|(_, recipe)| recipe)
+        .filter(|recipe| minor(recipe).is_some())
+        .min_by_key(|recipe| recipe.program.version);
+    let is_formed = matches!(draft.record.cluster, Cluster::Formed(_));
+    match oldest {
+        Some(oldest) if is_formed && minor(&recipe) < minor(oldest) => oldest.clone(),
+        _ => recipe,
+    }
+}
+
 /// What a member is launched with that has never run: the target's recipe, or, before
 /// the first member has the target's etcd, what the others run with.
 pub(crate) fn recipe_of_new_members(model: &Model, record: &Record) -> Recipe {

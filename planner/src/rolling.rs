@@ -125,11 +125,14 @@ pub(crate) fn kept_back<'r>(model: &Model, pod: &'r Pod) -> Option<&'r KeptBack>
 pub(crate) fn choose_recipe(draft: &mut Draft<'_>, index: PodIndex) {
     let wanted = another_etcd::recipe_of_new_members(draft.model, &draft.record);
     let target_fails = failed(draft.model, &draft.record).is_some();
-    let pod = draft.pod_mut(index);
+    let pod = draft.pod(index);
     let has_run = pod.membership.enrolled().is_some_and(|it| it.started);
-    if pod.recipe.is_none() || !has_run && !target_fails {
-        pod.recipe = Some(wanted);
-    }
+    let recipe = match pod.recipe.clone() {
+        Some(own) if has_run => own,
+        Some(own) if target_fails => another_etcd::as_new_as_others(draft, index, own),
+        _ => another_etcd::as_new_as_others(draft, index, wanted),
+    };
+    draft.pod_mut(index).recipe = Some(recipe);
 }
 
 /// Records of older releases do not tell what members run with. Those that were

@@ -7,6 +7,7 @@
 
 mod birth;
 mod calls;
+mod downgrade;
 mod log_ends;
 mod lost_quorum;
 mod maintenance;

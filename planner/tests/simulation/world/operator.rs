@@ -80,6 +80,8 @@ impl World {
             let heartbeat = self.model.target.tuning.heartbeat_interval_ms;
             if [NEVER_STARTS, IS_REFUSED].contains(&heartbeat) {
                 self.set_target(self.model.target.members, 100);
+            } else {
+                self.want_an_etcd_that_works();
             }
         }
     }
@@ -186,11 +188,34 @@ impl World {
         let Event::TargetChanged { target, .. } = event else {
             return false;
         };
+        let is_new = !self.model.target.program.has_same_etcd(&target.program);
+        is_new && self.is_refused(target)
+    }
+
+    /// Whether members do not get the etcd of a target.
+    fn is_refused(&self, target: &Target) -> bool {
         let recipes = self.model.record.recipes_in_use();
         let running: Vec<EtcdVersion> =
             recipes.filter_map(|it| it.program.version).collect();
         let wanted = target.program.version;
         wanted.is_some_and(|wanted| versions::judge(&running, wanted).is_err())
+    }
+
+    /// The newest etcd that a member has is wanted by all, if that which is wanted is
+    /// refused for ever.
+    fn want_an_etcd_that_works(&mut self) {
+        if !self.is_refused(&self.model.target) {
+            return;
+        }
+        let recipes = self.model.record.recipes_in_use();
+        let Some(newest) = recipes.max_by_key(|it| it.program.version) else {
+            return;
+        };
+        let mut target = Box::new(self.model.target.clone());
+        target.program.clone_from(&newest.program);
+        self.note(|| format!("target: the newest etcd, {:?}", target.program.version));
+        let id = TargetId(format!("newest-{}", self.tick));
+        self.inbox.push(Event::TargetChanged { id, target });
     }
 
     /// Members are to have more memory or less, or another port; more than any agent
