@@ -91,33 +91,62 @@ async fn ask_on(urls: Vec<String>, first: usize, over: watch::Receiver<bool>) ->
     let mut asked = Asked::default();
     while !*over.borrow() {
         let number = asked.requests;
-        let [own, next, ..] = members.as_mut_slice() else {
+        let [present, next, ..] = members.as_mut_slice() else {
             break;
         };
-        // Large ones, of etcd's client: not on the stack.
-        let first = Box::pin(timeout(FIRST_LIMIT, own.ask(&key, number)));
-        let again = Box::pin(timeout(AGAIN_LIMIT, next.ask(&key, number)));
-        asked += once_more(first, again).await;
+        let urls = (present.url.clone(), next.url.clone());
+        let answer = once_more(
+            present.ask_within(FIRST_LIMIT, &key, number),
+            next.ask_within(AGAIN_LIMIT, &key, number),
+        )
+        .await;
+        asked += answer.counted();
+        if let Answer::Failed { first, again } = &answer {
+            eprintln!("request failed: {}: {first}; {}: {again}", urls.0, urls.1);
+        }
+        if answer != Answer::AtOnce {
+            // Whoever did not answer is not asked first again.
+            members.rotate_left(1);
+        }
         tokio::time::sleep(PAUSE).await;
     }
     asked
 }
 
-/// One request: what fails or takes too long is asked once more.
-async fn once_more<Late, Failed>(
-    first: impl Future<Output = Result<Result<(), Failed>, Late>>,
-    again: impl Future<Output = Result<Result<(), Failed>, Late>>,
-) -> Asked {
-    let is_answered = |answer| matches!(answer, Ok(Ok(())));
-    let mut asked = Asked {
-        requests: 1,
-        ..Asked::default()
-    };
-    if !is_answered(first.await) {
-        asked.again = 1;
-        asked.failed = usize::from(!is_answered(again.await));
+/// What became of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    AtOnce,
+    Again,
+    /// Why, both times.
+    Failed {
+        first: String,
+        again: String,
+    },
+}
+
+impl Answer {
+    fn counted(&self) -> Asked {
+        Asked {
+            requests: 1,
+            again: usize::from(*self != Answer::AtOnce),
+            failed: usize::from(matches!(self, Answer::Failed { .. })),
+        }
     }
-    asked
+}
+
+/// One request: what fails or takes too long is asked once more.
+async fn once_more(
+    first: impl Future<Output = Result<(), String>>,
+    again: impl Future<Output = Result<(), String>>,
+) -> Answer {
+    let Err(first) = first.await else {
+        return Answer::AtOnce;
+    };
+    match again.await {
+        Ok(()) => Answer::Again,
+        Err(again) => Answer::Failed { first, again },
+    }
 }
 
 /// A member, and the connection to it while it is good.
@@ -132,6 +161,19 @@ impl Member {
             url,
             connection: None,
         }
+    }
+
+    /// Asks, and says why there was no answer in time.
+    async fn ask_within(
+        &mut self,
+        limit: Duration,
+        key: &str,
+        number: usize,
+    ) -> Result<(), String> {
+        // A large future, of etcd's client: not on the stack.
+        let asked = timeout(limit, Box::pin(self.ask(key, number))).await;
+        let late = |_| format!("no answer within {limit:?}");
+        asked.map_err(late)?.map_err(|error| error.to_string())
     }
 
     async fn ask(&mut self, key: &str, number: usize) -> Result<(), etcd_client::Error> {
@@ -157,20 +199,19 @@ impl Member {
 mod tests {
     use super::*;
 
-    type Answer = Result<Result<(), ()>, ()>;
-
     #[tokio::test]
     async fn what_counts_as_failed() {
-        async fn check(first: Answer, again: Answer, expected: &str) {
-            let asked = once_more(async { first }, async { again }).await;
-            assert_eq!(asked.to_string(), expected);
+        async fn check(first: Option<&str>, again: Option<&str>, expected: &str) {
+            let answer =
+                |why: Option<&str>| why.map_or(Ok(()), |why| Err(why.to_owned()));
+            let (first, again) = (answer(first), answer(again));
+            let answered = once_more(async { first }, async { again }).await;
+            assert_eq!(answered.counted().to_string(), expected);
         }
-        let (good, fails, late) = (Ok(Ok(())), Ok(Err(())), Err(()));
-        check(good, fails, "0 of 1 (0 tried again)").await;
-        check(fails, good, "0 of 1 (1 tried again)").await;
-        check(late, good, "0 of 1 (1 tried again)").await;
-        check(fails, fails, "1 of 1 (1 tried again)").await;
-        check(late, late, "1 of 1 (1 tried again)").await;
+        check(None, None, "0 of 1 (0 tried again)").await;
+        check(None, Some("late"), "0 of 1 (0 tried again)").await;
+        check(Some("late"), None, "0 of 1 (1 tried again)").await;
+        check(Some("late"), Some("refused"), "1 of 1 (1 tried again)").await;
     }
 
     #[tokio::test]
