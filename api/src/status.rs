@@ -149,6 +149,10 @@ pub struct PodStatus {
     /// The most that it may grow to before etcd refuses writes.
     #[serde(default)]
     pub db_quota_bytes: Option<u64>,
+    /// What etcd may still write on the disk under it, as its executor last told; it
+    /// tells twice a minute.
+    #[serde(default)]
+    pub disk_free_bytes: Option<u64>,
     /// Raft term.
     pub raft_term: Option<u64>,
     /// Raft index.

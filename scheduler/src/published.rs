@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use etcd_launch::{MemberId, PodIndex};
-use etcd_planner::observed::{MesosLink, Probe, TaskSeen, TaskState};
+use etcd_planner::observed::{DiskRoom, MesosLink, Probe, TaskSeen, TaskState};
 use etcd_planner::offer::AgentId;
 use etcd_planner::plans::{PlanView, plans};
 use etcd_planner::record::{EndKind, TargetId};
@@ -39,6 +39,8 @@ pub struct Published {
     pub tasks: BTreeMap<PodIndex, TaskSeen>,
     /// The newest answer of each member.
     pub probes: BTreeMap<PodIndex, Probe>,
+    /// How much room the disks under members have.
+    pub disk_room: BTreeMap<PodIndex, DiskRoom>,
     /// Pods that were just seen to be voters in good health.
     pub healthy: BTreeSet<PodIndex>,
     /// The member that leads, as far as members say.
@@ -79,6 +81,7 @@ impl Published {
             mesos: model.observed.mesos.clone(),
             tasks: model.observed.tasks.clone(),
             probes: model.observed.probes.clone(),
+            disk_room: model.observed.disk_room.clone(),
             healthy,
             leader: quorum::leader(model),
             refusals: model.observed.refusals.clone(),

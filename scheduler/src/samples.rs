@@ -8,7 +8,7 @@ use etcd_launch::{
     PodGeneration, PodIndex, Scheme, Tuning,
 };
 use etcd_planner::observed::{
-    MemberAnswer, MesosLink, OfferStream, Probe, Session, TaskSeen, TaskState,
+    DiskRoom, MemberAnswer, MesosLink, OfferStream, Probe, Session, TaskSeen, TaskState,
 };
 use etcd_planner::offer::{
     AgentId, ExecutorId, FrameworkId, Hostname, Megabytes, MilliCpus, ReservationId,
@@ -170,6 +170,11 @@ pub(crate) fn healthy_model() -> Model {
     for index in 0..3 {
         let pod = PodIndex(index);
         model.observed.tasks.insert(pod, task(index));
+        let room = DiskRoom {
+            at: NOW,
+            free_bytes: 10 << 30,
+        };
+        model.observed.disk_room.insert(pod, room);
         model.observed.probes.insert(
             pod,
             Probe {

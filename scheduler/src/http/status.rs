@@ -132,6 +132,7 @@ fn pod_status(published: &Published, index: PodIndex) -> PodStatus {
         db_size_bytes: answer.map(|answer| answer.db_size_bytes),
         db_size_in_use_bytes: answer.map(|answer| answer.db_size_in_use_bytes),
         db_quota_bytes: etcd_planner::alarms::quota(pod),
+        disk_free_bytes: published.disk_room.get(&index).map(|room| room.free_bytes),
         raft_term: answer.map(|answer| answer.raft_term),
         raft_index: answer.map(|answer| answer.raft_index),
         alarms: answer

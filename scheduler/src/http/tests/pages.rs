@@ -133,6 +133,7 @@ async fn the_status_page() {
             "db_size_bytes": 20480,
             "db_size_in_use_bytes": 16384,
             "db_quota_bytes": 2_147_483_648u64,
+            "disk_free_bytes": 10_737_418_240u64,
             "raft_term": 2,
             "raft_index": 11,
             "alarms": [],
