@@ -466,7 +466,13 @@ fn look_for_one(
     if let (Some(since), Some(newest)) = (missing_since, newest)
         && newest.since(since) >= NOT_RESERVED_AFTER
     {
-        refuse(draft, index, "its agent did not reserve it");
+        let session = draft.model.session();
+        if session.is_some_and(|session| asked < session.since) {
+            // The scheduler may have died before Mesos heard of it: asked for again.
+            set_resize(draft, index, None);
+        } else {
+            refuse(draft, index, "its agent did not reserve it");
+        }
     } else if draft.now().since(asked) >= SILENT_AFTER {
         refuse(draft, index, "its agent has not shown that it is reserved");
     } else {

@@ -17,6 +17,7 @@ use crate::another_etcd;
 use crate::draft::Draft;
 use crate::membership;
 use crate::model::Model;
+use crate::observed::TaskState;
 use crate::offer::DiskKind;
 use crate::overrides::{PhaseName, PlanName, PlanPart};
 use crate::quorum;
@@ -366,6 +367,14 @@ fn obstacle(draft: &Draft<'_>, next: PodIndex) -> Option<String> {
     });
     if let Some(busy) = updating.next() {
         return Some(format!("{busy} has to become well with what is new"));
+    }
+    // Of one that a scheduler has not asked yet since its start, nothing is known: most
+    // likely it is well, and it may be the leader.
+    let was_asked = draft.model.observed.probes.contains_key(&next);
+    let task = draft.model.task(next);
+    let is_up = task.is_some_and(|seen| seen.state == TaskState::Running);
+    if is_up && !was_asked && !restarting::runs_no_etcd(draft, next) {
+        return Some(format!("{next} has not been asked yet how it is"));
     }
     // One that is not well itself has nothing to lose, and nobody can join before it is.
     if !quorum::is_healthy_voter_seen(draft.model, next) {

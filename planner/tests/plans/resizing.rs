@@ -461,6 +461,59 @@ fn a_reservation_that_is_dropped() {
     );
 }
 
+/// A scheduler that dies between its record and its call: the next one finds out, and
+/// asks at once.
+#[test]
+fn a_reservation_that_nobody_asked_for() {
+    let ask = "accept agent-1 for etcd-1: reserve 512 MB of memory more\n\
+               etcd-1: 512 MB of memory more are being reserved for it on 10.0.0.1";
+    let mut run = Run::new(more_memory);
+    run.offers(1, bundle(600), Bundle::default(), false);
+    run.turn(1, ask);
+    run.wait(1);
+    run.restart();
+    let MesosLink::Connected(session) = &mut run.model.observed.mesos else {
+        unreachable!()
+    };
+    session.since = run.now;
+    run.offers(1, bundle(600), Bundle::default(), false);
+    run.turn(
+        1,
+        "etcd-1: 512 MB of memory more are being reserved for it on 10.0.0.1",
+    );
+    run.wait(10);
+    run.offers(1, bundle(600), Bundle::default(), false);
+    run.turn(1, ask);
+    // From now on it is as always.
+    run.wait(10);
+    run.offers(1, bundle(600), Bundle::default(), false);
+    run.turn(
+        1,
+        "etcd-1: 512 MB of memory more are being reserved for it on 10.0.0.1",
+    );
+    run.wait(10);
+    run.offers(1, bundle(600), Bundle::default(), false);
+    run.turn(
+        1,
+        "etcd-1: what it is to have more on 10.0.0.1 was not reserved, and is asked for \
+         again: its agent did not reserve it",
+    );
+}
+
+/// A scheduler that has just started takes nobody for unwell whom it has not asked yet.
+#[test]
+fn a_member_that_was_not_asked_yet() {
+    let mut run = Run::new(|target| target.needs.mem = Megabytes(512));
+    let probe = run.model.observed.probes.remove(&PodIndex(2)).unwrap();
+    run.turn(
+        2,
+        "etcd-2: its turn comes when the others are well: etcd-2 has not been asked yet how \
+         it is",
+    );
+    run.model.observed.probes.insert(PodIndex(2), probe);
+    run.turn(1, "kill etcd-1\netcd-1: etcd is stopping");
+}
+
 /// It was reserved, and is gone when the member has been stopped for it.
 #[test]
 fn what_was_reserved_and_is_gone() {
