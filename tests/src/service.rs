@@ -221,6 +221,38 @@ impl Service {
         bail!("{name} does not lead within {PATIENCE:?}")
     }
 
+    /// Starts the scheduler anew, and waits until it has crashed at a failpoint that is
+    /// passed when the leader's turn comes, the last of those that still have the tasks of
+    /// `before`. Where an election gives the lead to one that has had its turn, it is
+    /// moved to one that has not: nobody would have to hand it over else.
+    pub async fn crash_at_handover(
+        &mut self,
+        failpoint: &str,
+        before: &ServiceStatus,
+    ) -> Result<()> {
+        self.kill_scheduler()?;
+        self.start_scheduler(Some(failpoint))?;
+        let untouched = task_ids(before);
+        let started = Instant::now();
+        while self.scheduler_runs() && started.elapsed() < PATIENCE {
+            if let Ok(status) = self.status().await {
+                let is_untouched = |pod: &&PodStatus| {
+                    untouched.contains(&(pod.name.clone(), pod.task_id.clone()))
+                };
+                let leader = status.pods.iter().find(|pod| pod.leader);
+                let mut others = status.pods.iter().filter(|pod| pod.healthy);
+                if let (Some(leader), Some(next)) = (leader, others.find(is_untouched))
+                    && !is_untouched(&leader)
+                {
+                    // It may have lost the lead, or been stopped: looked at again.
+                    drop(move_lead(&status, leader, &next.name).await);
+                }
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        self.wait_until_crash(failpoint).await
+    }
+
     /// Sends a signal to a process that this service started.
     pub fn signal(&self, pid: Pid, signal: Signal) -> Result<()> {
         rustix::process::kill_process(pid, signal)?;

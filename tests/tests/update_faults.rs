@@ -148,8 +148,6 @@ async fn five_members_though_the_scheduler_is_killed_at_every_effect() {
         "after-kill",
         "before-launch",
         "after-launch",
-        "before-move-leader",
-        "after-move-leader",
     ]
     .into_iter()
     .enumerate()
@@ -160,6 +158,9 @@ async fn five_members_though_the_scheduler_is_killed_at_every_effect() {
             send(&service, 200).await;
         }
         service.wait_until_scheduler_ends().await.unwrap();
+    }
+    for failpoint in ["before-move-leader", "after-move-leader"] {
+        service.crash_at_handover(failpoint, &after).await.unwrap();
     }
     service.start_scheduler(None).unwrap();
     let last = wait_until_rolled(&mut service, &after, 200).await;
