@@ -222,27 +222,24 @@ impl Service {
     }
 
     /// Starts the scheduler anew, and waits until it has crashed at a failpoint that is
-    /// passed when the leader's turn comes, the last of those that still have the tasks of
-    /// `before`. Where an election gives the lead to one that has had its turn, it is
-    /// moved to one that has not: nobody would have to hand it over else.
+    /// passed when the leader's turn comes. Where an election gives the lead to somebody
+    /// else, it is moved back to one that has its turn yet: nobody would have to hand it
+    /// over else.
     pub async fn crash_at_handover(
         &mut self,
         failpoint: &str,
-        before: &ServiceStatus,
+        has_its_turn_yet: impl Fn(&PodStatus) -> bool,
     ) -> Result<()> {
         self.kill_scheduler()?;
         self.start_scheduler(Some(failpoint))?;
-        let untouched = task_ids(before);
         let started = Instant::now();
         while self.scheduler_runs() && started.elapsed() < PATIENCE {
             if let Ok(status) = self.status().await {
-                let is_untouched = |pod: &&PodStatus| {
-                    untouched.contains(&(pod.name.clone(), pod.task_id.clone()))
-                };
                 let leader = status.pods.iter().find(|pod| pod.leader);
                 let mut others = status.pods.iter().filter(|pod| pod.healthy);
-                if let (Some(leader), Some(next)) = (leader, others.find(is_untouched))
-                    && !is_untouched(&leader)
+                let next = others.find(|pod| has_its_turn_yet(pod));
+                if let (Some(leader), Some(next)) = (leader, next)
+                    && !has_its_turn_yet(leader)
                 {
                     // It may have lost the lead, or been stopped: looked at again.
                     drop(move_lead(&status, leader, &next.name).await);
@@ -317,6 +314,11 @@ pub fn task_ids(status: &ServiceStatus) -> Vec<(String, Option<String>)> {
         .iter()
         .map(|pod| (pod.name.clone(), pod.task_id.clone()))
         .collect()
+}
+
+/// Whether a pod has the task yet that it had before.
+pub fn has_its_task_of(before: &ServiceStatus, pod: &PodStatus) -> bool {
+    task_ids(before).contains(&(pod.name.clone(), pod.task_id.clone()))
 }
 
 /// The pod on the agent with this number, from 0.

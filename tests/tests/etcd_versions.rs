@@ -9,7 +9,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use etcd_api::ServiceStatus;
-use etcd_tests::service::{PATIENCE, is_healthy, member_ids, task_ids};
+use etcd_api::status::PodStatus;
+use etcd_tests::service::{PATIENCE, has_its_task_of, is_healthy, member_ids, task_ids};
 use etcd_tests::{Service, UnderClients, programs};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -109,7 +110,8 @@ async fn a_minor_version_up_under_clients_and_not_down() {
         service.crash_at(failpoint).await.unwrap();
     }
     for failpoint in AT_THE_LEADER {
-        service.crash_at_handover(failpoint, &before).await.unwrap();
+        let is_old = |pod: &PodStatus| has_its_task_of(&before, pod);
+        service.crash_at_handover(failpoint, is_old).await.unwrap();
     }
     service.start_scheduler(None).unwrap();
     let what = "all run the new version";

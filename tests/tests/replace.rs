@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use etcd_api::status::ServiceStatus;
+use etcd_api::status::{PodStatus, ServiceStatus};
 use etcd_tests::service::{is_healthy, member_ids, pod_on};
 use etcd_tests::witness::Witness;
 use etcd_tests::{Service, etcd};
@@ -133,6 +133,11 @@ async fn the_scheduler_is_killed_meanwhile() {
         "after-release",
         "after-suppress",
     ] {
+        if failpoint == "after-move-leader" {
+            let leaves = |pod: &PodStatus| pod.name.ends_with("-leaving");
+            service.crash_at_handover(failpoint, leaves).await.unwrap();
+            continue;
+        }
         service.kill_scheduler().unwrap();
         service.start_scheduler(Some(failpoint)).unwrap();
         if !asked {
@@ -147,7 +152,7 @@ async fn the_scheduler_is_killed_meanwhile() {
             }
             asked = true;
         }
-        service.wait_until_scheduler_ends().await.unwrap();
+        service.wait_until_crash(failpoint).await.unwrap();
     }
     service.start_scheduler(None).unwrap();
     wait_until_replaced(&mut service, &leader.name, &before).await;

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use etcd_api::ServiceStatus;
 use etcd_api::plans::PlanInfo;
+use etcd_api::status::PodStatus;
 use etcd_client::{Client, PutOptions};
 use etcd_tests::command_line::Ended;
-use etcd_tests::service::{is_healthy, member_ids, task_ids};
+use etcd_tests::service::{has_its_task_of, is_healthy, member_ids, task_ids};
 use etcd_tests::{Service, UnderClients, etcd, programs};
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -160,7 +161,8 @@ async fn five_members_though_the_scheduler_is_killed_at_every_effect() {
         service.wait_until_scheduler_ends().await.unwrap();
     }
     for failpoint in ["before-move-leader", "after-move-leader"] {
-        service.crash_at_handover(failpoint, &after).await.unwrap();
+        let is_old = |pod: &PodStatus| has_its_task_of(&after, pod);
+        service.crash_at_handover(failpoint, is_old).await.unwrap();
     }
     service.start_scheduler(None).unwrap();
     let last = wait_until_rolled(&mut service, &after, 200).await;
