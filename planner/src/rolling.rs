@@ -22,8 +22,8 @@ use crate::offer::DiskKind;
 use crate::overrides::{PhaseName, PlanName, PlanPart};
 use crate::quorum;
 use crate::record::{
-    Cluster, Exchange, Failures, KeptBack, Membership, Placement, Pod, Record, StopCause,
-    Updating,
+    Cluster, EndKind, Exchange, Failures, KeptBack, Membership, Placement, Pod, Record,
+    StopCause, Updating,
 };
 use crate::replacing;
 use crate::resizing;
@@ -495,7 +495,8 @@ pub(crate) fn failing(draft: &Draft<'_>, index: PodIndex) -> Option<String> {
         Some(Phase::Crashed { exit, crashes, .. }) if *crashes >= FAILED_STARTS => {
             Some(format!("etcd ended {crashes} times in a row: {exit}"))
         }
-        _ if pod.failures.in_a_row >= FAILED_STARTS => {
+        // What Mesos has lost says nothing of the recipe; the update's time limit does.
+        _ if pod.failures.in_a_row >= FAILED_STARTS && !was_lost(pod) => {
             let last = pod.failures.last.as_deref().unwrap_or_default();
             Some(format!(
                 "it failed {} times in a row: {last}",
@@ -504,6 +505,12 @@ pub(crate) fn failing(draft: &Draft<'_>, index: PodIndex) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether Mesos told of the newest launch only that it is no more.
+fn was_lost(pod: &Pod) -> bool {
+    let end = pod.launch.as_ref().and_then(|launch| launch.end.as_ref());
+    end.is_some_and(|end| end.kind == EndKind::Gone)
 }
 
 /// The update goes no further, and the member that failed goes back if it is to.

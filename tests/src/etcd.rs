@@ -21,39 +21,23 @@ pub async fn client(status: &ServiceStatus) -> Result<Client> {
         .context("no member can be reached")
 }
 
-/// For this long what fails is tried again: a member that was just killed is called
-/// healthy for a moment more, and a busy machine may elect another leader at any time.
-const TRY_AGAIN_FOR: Duration = Duration::from_secs(10);
-
-/// Between two attempts.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
-
-/// Writes a key. `Ok` means that etcd acknowledged it; it may have been written before,
-/// without a word.
+/// Writes a key. `Ok` means that etcd acknowledged it.
 pub async fn put(status: &ServiceStatus, key: &str, value: &str) -> Result<()> {
-    let started = Instant::now();
-    loop {
-        match write(status, key, value).await {
-            Err(_) if started.elapsed() < TRY_AGAIN_FOR => {
-                tokio::time::sleep(TRY_AGAIN_AFTER).await;
-            }
-            written => return written,
-        }
-    }
-}
-
-async fn write(status: &ServiceStatus, key: &str, value: &str) -> Result<()> {
     client(status).await?.put(key, value, None).await?;
     Ok(())
 }
 
-/// Reads a key, linearizably.
+/// For this long a read is tried again.
+const READ_AGAIN_FOR: Duration = Duration::from_secs(10);
+
+/// Reads a key, linearizably. A member that was just killed is called healthy for a
+/// moment more, so a read that fails is tried again.
 pub async fn get(status: &ServiceStatus, key: &str) -> Result<Option<String>> {
     let started = Instant::now();
     loop {
         match read(status, key).await {
-            Err(_) if started.elapsed() < TRY_AGAIN_FOR => {
-                tokio::time::sleep(TRY_AGAIN_AFTER).await;
+            Err(_) if started.elapsed() < READ_AGAIN_FOR => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             read => return read,
         }

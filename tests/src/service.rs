@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use etcd_api::status::{ClusterState, PodStatus, ServiceStatus};
 use etcd_client::Client;
 use etcd_local::cluster::{ClusterOptions, LocalCluster};
@@ -37,6 +37,9 @@ impl DerefMut for Service {
         &mut self.scheduler
     }
 }
+
+/// A deployment begins within this: agents register and make offers.
+const FIRST_APPEARS_WITHIN: Duration = Duration::from_secs(60);
 
 impl Service {
     /// Mesos with so many agents; the scheduler is not started yet.
@@ -141,26 +144,10 @@ impl Service {
             .with_context(|| format!("nobody is on agent {agent}"))
     }
 
-    /// Waits until so many processes of a program run. What takes the place of another
-    /// one may be well before that one has ended.
-    pub async fn wait_for_processes(&self, program: &str, count: usize) -> Result<()> {
-        let started = Instant::now();
-        let mut running = self.processes(program)?;
-        while running.len() != count {
-            ensure!(
-                started.elapsed() < PATIENCE,
-                "not {count} of {program}, but {running:?}"
-            );
-            tokio::time::sleep(LOOK_AGAIN).await;
-            running = self.processes(program)?;
-        }
-        Ok(())
-    }
-
     /// Sends a signal to the first process of a program that appears, and gives it.
     pub async fn signal_the_first(&self, program: &str, signal: Signal) -> Result<Pid> {
         let started = Instant::now();
-        while started.elapsed() < PATIENCE {
+        while started.elapsed() < FIRST_APPEARS_WITHIN {
             for (pid, _) in self.processes(program)? {
                 // Between the two it may have ended by itself.
                 if !only_tells_its_version(pid) && self.signal(pid, signal).is_ok() {
@@ -169,7 +156,7 @@ impl Service {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        bail!("no {program} was started within {PATIENCE:?}")
+        bail!("no {program} was started within {FIRST_APPEARS_WITHIN:?}")
     }
 
     /// Where the data of the only member on an agent lies.

@@ -110,7 +110,7 @@ async fn an_executor_that_is_killed_while_the_cluster_forms() {
     killed.await.unwrap();
     let status = service.wait_until_healthy().await.unwrap();
     etcd::put(&status, "formed", "after all").await.unwrap();
-    service.wait_for_processes("etcd", 3).await.unwrap();
+    assert_eq!(service.processes("etcd").unwrap().len(), 3);
 }
 
 /// An agent is given up as soon as its founder is on record: a new birth if no
@@ -139,7 +139,7 @@ async fn an_agent_given_up_during_the_birth() {
     etcd::put(&status, "formed", "without the lost one")
         .await
         .unwrap();
-    service.wait_for_processes("etcd", 3).await.unwrap();
+    assert_eq!(service.processes("etcd").unwrap().len(), 3);
 }
 
 /// O2 of the original package: a member that starts after the others have

@@ -225,19 +225,10 @@ async fn large_service() -> Service {
     for number in 0..LARGE_MB {
         // Not all the same, for disks that notice.
         let value: Vec<u8> = (0..1 << 20).map(|at| (at * 31 + number) as u8).collect();
-        put_large(&mut client, key(number), value).await;
+        client.put(key(number), value, None).await.unwrap();
     }
     service.wait_until_healthy().await.unwrap();
     service
-}
-
-/// A busy disk may make etcd give up on a write.
-async fn put_large(client: &mut etcd_client::Client, key: String, value: Vec<u8>) {
-    let started = Instant::now();
-    while let Err(error) = client.put(key.as_str(), value.as_slice(), None).await {
-        assert!(started.elapsed() < PATIENCE, "{error}");
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
 }
 
 /// Megabytes of a process that are in memory: now, and at most so far.

@@ -128,6 +128,17 @@ async fn memory_changes_in_place_where_there_is_room() {
     is_as_before(&after, &before, &tight);
     wait_until_update_is_complete(&service).await;
     wait_until_mesos_has(&service, MEM).await;
+
+    // Less than they were founded with, for all three.
+    update(&service, &json!({"node": {"mem": MEM - 64}})).await;
+    let all =
+        |status: &ServiceStatus| restarted(status, &after) == 3 && is_healthy(status);
+    let least = service.wait_for("all run with less memory", all).await;
+    let least = least.unwrap();
+    assert_eq!(member_ids(&least), member_ids(&before), "in place");
+    assert_eq!(places(&least), places(&before), "in place");
+    wait_until_update_is_complete(&service).await;
+    wait_until_mesos_has(&service, MEM - 64).await;
     let (_, longest_gap) = service.wait_until_well().await.unwrap();
     println!("longest gap {} ms", longest_gap.as_millis());
 }

@@ -82,25 +82,8 @@ impl World {
                 self.set_target(self.model.target.members, 100);
             } else {
                 self.want_an_etcd_that_works();
-                if self.has_stopped_for_faults() {
-                    // As is advised there.
-                    self.tell_plan(PlanVerb::Restart, PlanPart::plan(PlanName::Update));
-                }
             }
         }
-    }
-
-    /// Whether an update went no further at a member that others' faults kept down. In
-    /// peace it has to go on by itself.
-    fn has_stopped_for_faults(&self) -> bool {
-        let is_peaceful =
-            self.faults.crash == u64::MAX && self.faults.breakage == u64::MAX;
-        let mut pods = self.model.record.pods.values();
-        !is_peaceful
-            && pods.any(|pod| {
-                let kept_back = pod.kept_back.as_ref();
-                kept_back.is_some_and(|kept| kept.target == self.model.target_id)
-            })
     }
 
     fn pick(&mut self, of: u64) -> usize {
